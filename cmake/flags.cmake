@@ -1,0 +1,22 @@
+# Warnings, hardening and sanitizers of every target of ours: link to larder_flags.
+find_package(Threads REQUIRED)
+add_library(larder_flags INTERFACE)
+target_include_directories(larder_flags INTERFACE ${PROJECT_SOURCE_DIR})
+target_link_libraries(larder_flags INTERFACE Threads::Threads)
+target_compile_options(larder_flags INTERFACE
+  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Werror
+  -fstack-protector-strong -fno-omit-frame-pointer
+  $<$<CXX_COMPILER_ID:Clang>:-Wthread-safety -Wthread-safety-beta>)
+target_compile_definitions(larder_flags INTERFACE _GLIBCXX_ASSERTIONS
+  $<$<BOOL:${LARDER_STRUCTURES}>:LARDER_STRUCTURES>)
+if(LARDER_SANITIZE STREQUAL "address")
+  target_compile_options(larder_flags INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=all)
+  target_link_options(larder_flags INTERFACE -fsanitize=address,undefined)
+elseif(LARDER_SANITIZE STREQUAL "thread")
+  target_compile_options(larder_flags INTERFACE -fsanitize=thread)
+  target_link_options(larder_flags INTERFACE -fsanitize=thread)
+else()
+  target_compile_definitions(larder_flags INTERFACE $<$<CONFIG:Release,RelWithDebInfo>:_FORTIFY_SOURCE=3>)
+endif()
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+target_link_options(larder_flags INTERFACE -pie -Wl,-z,relro,-z,now)

@@ -1,0 +1,292 @@
+// core/store.h — the cache: keys to values, under one memory limit.
+//
+// Owner: Server (or a test).  Threads: any; each brings its own OpContext.
+// Locks: every method takes and releases what it needs (docs/THREADS.md); none is held on return.
+// Counting: a method counts what it did in the caller's ThreadStats; callers count nothing again.
+
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/base/clock.h"
+#include "core/base/hash.h"
+#include "core/thread_stats.h"
+
+namespace larder {
+
+inline constexpr size_t kMaxKeyBytes = 250;
+// Values up to here are copied in and out under the key's lock; larger ones are uploaded and
+// pinned.
+inline constexpr size_t kLargeValueBytes = 16 * 1024;
+
+struct StoreOptions {
+  uint64_t memory_bytes = 64ULL << 20;  // -m
+  size_t max_item_bytes = 1 << 20;      // -I: key, value and header together
+  double growth_factor = 1.08;          // -f
+  size_t min_chunk_payload = 48;        // -n: room for key, flags and value in the smallest chunk
+  size_t max_chunk_bytes = 512 * 1024;  // slab_chunk_max
+  std::vector<size_t> chunk_sizes;      // slab_sizes; empty: by growth_factor
+  bool use_cas = true;                  // not -C
+  bool evict = true;                    // not -M
+  bool lock_memory = false;             // -k
+  bool preallocate = false;             // -L
+  bool segmented = true;                // lru_segmented; false: one COLD queue
+  unsigned hot_percent = 20;
+  unsigned warm_percent = 40;
+  double hot_max_factor = 0.2;
+  double warm_max_factor = 2.0;
+  int64_t temporary_ttl_seconds = -1;  // below it a new item goes to TEMP; negative: never
+  bool maintainer = true;              // lru_maintainer
+  bool crawler = true;                 // lru_crawler
+  int automove = 1;                    // slab_automove: 0 only when nothing else helps, 1, 2
+  double automove_ratio = 0.8;
+  bool track_sizes = false;
+  unsigned threads = 4;    // how many will call; sizes the locks
+  bool background = true;  // false: no thread of its own, RunMaintenance() instead
+  uint64_t hash_seed = 0;  // 0: random
+};
+
+// What a thread brings to each call.  Its owner refreshes `now` once a batch.
+struct OpContext {
+  ThreadStats* stats = nullptr;
+  TimeMs now = kClockStartMs;
+};
+
+// A key and its hash; borrows the bytes.  Made by Store::MakeKey.
+struct Key {
+  std::string_view bytes;
+  uint64_t hash = 0;
+};
+
+// When an item ends, on the store's clock; 0: never; any other moment that is past: at once.
+using Deadline = TimeMs;
+inline constexpr Deadline kNever = 0;
+inline constexpr Deadline kAtOnce = 1;
+
+enum class StoreMode : uint8_t { kSet, kAdd, kReplace, kAppend, kPrepend, kCas };
+enum class StoreResult : uint8_t {
+  kStored,
+  kNotStored,
+  kExists,
+  kNotFound,
+  kTooLarge,
+  kOutOfMemory
+};
+enum class DeleteResult : uint8_t { kDeleted, kNotFound, kExists };
+enum class CounterResult : uint8_t { kDone, kNotFound, kNotANumber, kExists, kOutOfMemory };
+enum class ReadResult : uint8_t { kHit, kMiss };
+
+// A large value that stays where it is, whatever happens to its key, until this is destroyed.
+// Move-only; may be destroyed by any thread.  Must not outlive the Store.
+class Pin {
+ public:
+  Pin() = default;
+  Pin(Pin&& other) noexcept;
+  Pin& operator=(Pin&& other) noexcept;
+  Pin(const Pin&) = delete;
+  Pin& operator=(const Pin&) = delete;
+  ~Pin();
+
+  [[nodiscard]] size_t size() const { return bytes_; }
+  // The value in order, from byte `offset`: fills up to `out.size()` spans, returns how many.
+  size_t Spans(size_t offset, std::span<std::span<const char>> out) const;
+
+ private:
+  friend class Store;
+  friend struct ValueView;
+  class Store* store_ = nullptr;
+  void* item_ = nullptr;
+  size_t bytes_ = 0;
+};
+
+// An item as a reader sees it, under the key's lock: valid only inside the visitor.
+struct ValueView {
+  std::string_view key;
+  uint32_t flags = 0;
+  uint64_t cas = 0;
+  Deadline deadline = kNever;
+  TimeMs last_access = 0;    // before this read, to the second
+  bool was_fetched = false;  // before this read
+  size_t size = 0;
+  std::string_view bytes;  // the value, when it lies in one piece (always up to kLargeValueBytes)
+
+  // Keeps a value of more than kLargeValueBytes for later sending.  REQUIRES: size is that large.
+  [[nodiscard]] Pin MakePin() const;
+
+  class Store* store = nullptr;
+  void* item = nullptr;
+};
+
+struct ReadOptions {
+  bool touch = false;          // gat: also sets the deadline, and counts as touch
+  Deadline deadline = kNever;  // with touch
+};
+
+// Metadata of a value to be stored.
+struct StoreRequest {
+  Key key;
+  StoreMode mode = StoreMode::kSet;
+  uint32_t flags = 0;
+  Deadline deadline = kNever;
+  uint64_t compare_cas = 0;  // with kCas; 0 never matches
+};
+
+// A large value on its way in.  One thread; move by pointer; destroying it unfinished frees
+// everything.
+class Upload {
+ public:
+  virtual ~Upload() = default;
+  // Memory for the next bytes; never empty while !complete(), except when there is no memory, and
+  // then failed() is true.  Allocates a piece at a time: what was not received is not held.
+  virtual std::span<char> Buffer(OpContext& ctx) = 0;
+  // `n` bytes were written to the front of Buffer().
+  virtual void Advance(size_t n) = 0;
+  [[nodiscard]] virtual bool complete() const = 0;
+  [[nodiscard]] virtual bool failed() const = 0;
+};
+
+// What BeginUpload can answer besides an upload.
+enum class UploadRefusal : uint8_t {
+  kNone,
+  kTooLarge,     // over max_item_bytes; for kSet the old value is gone, as memcached does it
+  kOutOfMemory,  // -M and full
+  kBusy,         // uploads already hold as much as they may: ask again after a few milliseconds
+};
+
+// One slab class, for statistics.
+struct ClassInfo {
+  size_t id = 0;
+  size_t chunk_bytes = 0;
+  size_t chunks_per_page = 0;
+  size_t pages = 0;
+  size_t used_chunks = 0;
+  size_t free_chunks = 0;
+  std::array<size_t, 4> items{};          // HOT WARM COLD TEMP
+  std::array<size_t, 4> item_bytes{};     // requested bytes
+  std::array<uint32_t, 4> age_seconds{};  // of the segment's tail
+};
+
+// The whole store, for statistics.
+struct StoreInfo {
+  uint64_t limit_bytes = 0;
+  uint64_t item_bytes = 0;  // header, key, value and options of every item
+  uint64_t items = 0;
+  uint64_t page_bytes = 0;  // pages taken from the system
+  uint64_t free_pages = 0;  // of them in the pool
+  uint64_t index_bytes = 0;
+  unsigned index_power = 0;  // log2 of the index's slots
+  bool index_growing = false;
+  bool maintenance_running = false;
+};
+
+// An item, for dumps and debugging.  Copies.
+struct ItemInfo {
+  std::string key;
+  Deadline deadline = kNever;
+  TimeMs last_access = 0;
+  uint64_t cas = 0;
+  bool fetched = false;
+  size_t class_id = 0;
+  size_t item_bytes = 0;
+  uint32_t flags = 0;
+};
+
+class Store {
+ public:
+  // REQUIRES: `clock` outlives it.
+  Store(const StoreOptions& options, const Clock& clock);
+  ~Store();
+  Store(const Store&) = delete;
+  Store& operator=(const Store&) = delete;
+
+  [[nodiscard]] const StoreOptions& options() const;
+  [[nodiscard]] StatsRegistry& stats();
+  [[nodiscard]] const Clock& clock() const;
+
+  [[nodiscard]] Key MakeKey(std::string_view bytes) const;
+  // Two waves for a batch: first the buckets of all keys, then the items behind them.  Hints only.
+  void PrefetchBucket(const Key& key) const;
+  void PrefetchItem(const Key& key) const;
+
+  // On a hit calls `visit` once, under the key's lock: it must be short, and not call the store.
+  // Counts cmd_get / touch and the hit or miss.
+  template <typename Visitor>
+  ReadResult Read(OpContext& ctx, const Key& key, const ReadOptions& options, Visitor&& visit);
+
+  // Stores a value given whole; copies it.  kCas needs request.compare_cas.  `cas_out`, when given,
+  // gets the new item's.  kTooLarge and kOutOfMemory delete the old value when the mode is kSet.
+  StoreResult Put(OpContext& ctx, const StoreRequest& request, std::string_view value,
+                  uint64_t* cas_out = nullptr);
+
+  // For values of more than kLargeValueBytes that are still to come.  The key is copied.  The
+  // checks of mode and CAS happen in FinishUpload.
+  [[nodiscard]] UploadRefusal BeginUpload(OpContext& ctx, const StoreRequest& request,
+                                          size_t value_bytes, std::unique_ptr<Upload>* upload);
+  // Links the value under its key.  REQUIRES: upload->complete().
+  StoreResult FinishUpload(OpContext& ctx, std::unique_ptr<Upload> upload,
+                           uint64_t* cas_out = nullptr);
+  // Refused the value of `request` without storing anything (too large, out of memory): counts it
+  // and, for kSet, deletes the old value.
+  void RefuseStore(OpContext& ctx, const StoreRequest& request, StoreResult why);
+  // True while somebody waits for upload memory: then a stalled upload should be given up.
+  [[nodiscard]] bool UploadsWaiting() const;
+
+  // `compare_cas` 0: whatever it is.
+  DeleteResult Delete(OpContext& ctx, const Key& key, uint64_t compare_cas = 0);
+  // True when there was such an item.
+  bool Touch(OpContext& ctx, const Key& key, Deadline deadline);
+  // Wraps at 2^64 upwards, stops at 0 downwards.  A shorter text is padded with blanks behind.
+  CounterResult Increment(OpContext& ctx, const Key& key, uint64_t delta, uint64_t* value_out);
+  CounterResult Decrement(OpContext& ctx, const Key& key, uint64_t delta, uint64_t* value_out);
+  // Everything stored before `when` is gone from then on; a moment not after now: at once.
+  // Counts cmd_flush.  O(1); the memory comes back in the background.
+  void FlushAll(OpContext& ctx, TimeMs when);
+
+  // Statistics.
+  [[nodiscard]] StoreInfo Info() const;
+  [[nodiscard]] std::vector<ClassInfo> Classes() const;
+  // Items by size, in steps of 32 bytes: (upper bound, count).  Empty unless track_sizes.
+  [[nodiscard]] std::vector<std::pair<size_t, uint64_t>> Sizes() const;
+  // Every class's chunk size, in order of id from 1.
+  [[nodiscard]] std::vector<size_t> ChunkSizes() const;
+  // Bytes that an item of this shape takes from its class: header, options, key and value.
+  [[nodiscard]] size_t ItemBytes(size_t key_bytes, size_t value_bytes, bool flags,
+                                 bool expires) const;
+
+  // One round of everything that the background threads do; for tests (background = false).
+  void RunMaintenance(OpContext& ctx);
+  // Dies on the first broken invariant.  Stops nobody: REQUIRES that no other thread is calling.
+  void CheckInvariants() const;
+
+  class Impl;  // core/store_impl.h
+  [[nodiscard]] Impl& impl() { return *impl_; }
+
+ private:
+  friend class Pin;
+  friend struct ValueView;
+  // The untyped half of Read: locks, finds, marks, counts; calls `visit(arg, view)` on a hit.
+  ReadResult ReadWith(OpContext& ctx, const Key& key, const ReadOptions& options,
+                      void (*visit)(void* arg, const ValueView& view), void* arg);
+
+  std::unique_ptr<Impl> impl_;
+};
+
+template <typename Visitor>
+ReadResult Store::Read(OpContext& ctx, const Key& key, const ReadOptions& options,
+                       Visitor&& visit) {
+  auto thunk = [](void* arg, const ValueView& view) {
+    (*static_cast<std::remove_reference_t<Visitor>*>(arg))(view);
+  };
+  return ReadWith(ctx, key, options, thunk, &visit);
+}
+
+}  // namespace larder

@@ -1,0 +1,148 @@
+// core/thread_stats.h — what is counted, and where: one cell of counters a thread, summed on
+// demand.
+//
+// Owner: StatsRegistry; a thread writes only to its own cell, everybody may read all of them.
+// Threads: one writer a cell (load and store, never a locked instruction); readers see each counter
+// whole, but not a snapshot of all of them at one moment.
+
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "core/base/mutex.h"
+
+namespace larder {
+
+inline constexpr size_t kMaxClasses = 256;  // ids 1..255; 0 is the pool of free pages
+
+// name, meaning.  Names are memcached's where it has the counter.
+#define LARDER_THREAD_COUNTERS(X)                                               \
+  X(cmd_get, "keys asked for by get, gets (misses included)")                   \
+  X(cmd_flush, "flush_all commands, refused ones included")                     \
+  X(cmd_touch, "keys of touch, gat, gats")                                      \
+  X(cmd_meta, "meta debug commands")                                            \
+  X(get_misses, "keys asked for and not found")                                 \
+  X(get_expired, "misses because the item's time was over")                     \
+  X(get_flushed, "misses because of a flush_all")                               \
+  X(delete_misses, "")                                                          \
+  X(incr_misses, "")                                                            \
+  X(decr_misses, "")                                                            \
+  X(cas_misses, "")                                                             \
+  X(touch_misses, "")                                                           \
+  X(store_too_large, "values refused for their size")                           \
+  X(store_no_memory, "values refused for want of memory")                       \
+  X(auth_cmds, "")                                                              \
+  X(auth_errors, "")                                                            \
+  X(idle_kicks, "connections closed for idleness")                              \
+  X(bytes_read, "from clients")                                                 \
+  X(bytes_written, "to clients")                                                \
+  X(conn_yields, "times a connection had to wait for others after -R requests") \
+  X(pages_moved, "pages taken from one class for another")                      \
+  X(reassign_rescues, "items moved out of a page that changed its class")       \
+  X(reassign_evictions, "items evicted because their page changed its class")   \
+  X(crawler_starts, "passes of the background expiry")                          \
+  X(maintainer_runs, "rounds of the LRU maintainer")
+
+// The same, kept for each slab class.
+#define LARDER_CLASS_COUNTERS(X)                                    \
+  X(cmd_set, "storage attempts that got memory")                    \
+  X(hits_to_hot, "get hits, by the segment they found the item in") \
+  X(hits_to_warm, "")                                               \
+  X(hits_to_cold, "")                                               \
+  X(hits_to_temp, "")                                               \
+  X(touch_hits, "")                                                 \
+  X(delete_hits, "")                                                \
+  X(incr_hits, "")                                                  \
+  X(decr_hits, "")                                                  \
+  X(cas_hits, "")                                                   \
+  X(cas_badval, "")                                                 \
+  X(linked, "items that entered the index")                         \
+  X(evicted, "items evicted to make room")                          \
+  X(evicted_nonzero, "of them, with an expiry time")                \
+  X(evicted_unfetched, "of them, never read")                       \
+  X(evicted_active, "of them, read since the last look")            \
+  X(outofmemory, "allocations that found nothing to evict")         \
+  X(reclaimed, "allocations served by an expired item")             \
+  X(expired_unfetched, "items that expired and were never read")    \
+  X(crawler_reclaimed, "items removed by the background expiry")    \
+  X(crawler_items_checked, "items looked at by it")                 \
+  X(lrutail_reflocked, "eviction candidates that were in use")      \
+  X(moves_to_cold, "")                                              \
+  X(moves_to_warm, "")                                              \
+  X(moves_within_lru, "")                                           \
+  X(direct_reclaims, "evictions done by a request, not by the maintainer")
+
+#define LARDER_ENUMERATE(name, meaning) name,
+enum class ThreadCounter : uint8_t { LARDER_THREAD_COUNTERS(LARDER_ENUMERATE) kCount };
+enum class ClassCounter : uint8_t { LARDER_CLASS_COUNTERS(LARDER_ENUMERATE) kCount };
+#undef LARDER_ENUMERATE
+
+inline constexpr size_t kThreadCounters = static_cast<size_t>(ThreadCounter::kCount);
+inline constexpr size_t kClassCounters = static_cast<size_t>(ClassCounter::kCount);
+
+// One thread's counters.
+class alignas(64) ThreadStats {
+ public:
+  // Only by the owning thread.
+  void Add(ThreadCounter counter, uint64_t n = 1) {
+    Bump(thread_[static_cast<size_t>(counter)], n);
+  }
+  void Add(ClassCounter counter, size_t class_id, uint64_t n = 1) {
+    Bump(classes_[class_id][static_cast<size_t>(counter)], n);
+  }
+  // By anybody.
+  [[nodiscard]] uint64_t Get(ThreadCounter counter) const {
+    return thread_[static_cast<size_t>(counter)].load(std::memory_order_relaxed);
+  }
+  [[nodiscard]] uint64_t Get(ClassCounter counter, size_t class_id) const {
+    return classes_[class_id][static_cast<size_t>(counter)].load(std::memory_order_relaxed);
+  }
+
+ private:
+  using Cell = std::atomic<uint64_t>;
+  static void Bump(Cell& cell, uint64_t n) {
+    cell.store(cell.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+  }
+
+  std::array<Cell, kThreadCounters> thread_{};
+  std::array<std::array<Cell, kClassCounters>, kMaxClasses> classes_{};
+};
+
+// Sums over all threads at one time, less what they were at the last reset.
+struct StatsTotals {
+  std::array<uint64_t, kThreadCounters> thread{};
+  std::array<std::array<uint64_t, kClassCounters>, kMaxClasses> classes{};
+
+  [[nodiscard]] uint64_t operator[](ThreadCounter c) const {
+    return thread[static_cast<size_t>(c)];
+  }
+  [[nodiscard]] uint64_t Class(ClassCounter c, size_t class_id) const {
+    return classes[class_id][static_cast<size_t>(c)];
+  }
+  // Over all classes.
+  [[nodiscard]] uint64_t operator[](ClassCounter c) const;
+};
+
+class StatsRegistry {
+ public:
+  // A new cell, which lives as long as this object.
+  ThreadStats* NewCell() ABSL_LOCKS_EXCLUDED(mutex_);
+  // About 50 KB: keep it off small stacks.
+  [[nodiscard]] std::unique_ptr<StatsTotals> Totals() const ABSL_LOCKS_EXCLUDED(mutex_);
+  // From now on Totals() starts from zero.  No cell is written: their owners never stop counting.
+  void Reset() ABSL_LOCKS_EXCLUDED(mutex_);
+
+ private:
+  [[nodiscard]] std::unique_ptr<StatsTotals> Sum() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  mutable Mutex<LockRank::kLeaf> mutex_;
+  std::vector<std::unique_ptr<ThreadStats>> cells_ ABSL_GUARDED_BY(mutex_);
+  StatsTotals baseline_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace larder

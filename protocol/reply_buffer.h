@@ -1,0 +1,75 @@
+// protocol/reply_buffer.h — what one connection has still to send: copied bytes and pinned values.
+//
+// Owner: a worker's pool; a connection borrows one while it has output.  Threads: that worker.
+// Memory: one block of kBlockBytes, at most kMaxSegments pins and owned strings besides.  A session
+// stops when HasRoom() is false, so a client that does not read costs this much and no more.
+
+#pragma once
+
+#include <sys/uio.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "core/store.h"
+
+namespace larder {
+
+class ReplyBuffer {
+ public:
+  static constexpr size_t kBlockBytes = 64 * 1024;
+  static constexpr size_t kMaxSegments = 64;
+  // What one Reserve() may ask for whenever HasRoom() is true.
+  static constexpr size_t kMaxReply = kLargeValueBytes + 1024;
+
+  ReplyBuffer();
+
+  // Whether kMaxReply more bytes, three segments and a pin are sure to fit.
+  [[nodiscard]] bool HasRoom() const {
+    return kBlockBytes - written_ >= kMaxReply && segments_.size() + 3 <= kMaxSegments;
+  }
+  [[nodiscard]] bool empty() const { return pending_ == 0; }
+  // Bytes not sent yet, pinned ones included.
+  [[nodiscard]] size_t pending_bytes() const { return pending_; }
+
+  // Where to write up to kMaxReply bytes; Commit() says how many it became.  REQUIRES: HasRoom().
+  [[nodiscard]] char* Reserve() { return block_.get() + written_; }
+  void Commit(size_t n);
+  // Copies.  REQUIRES: HasRoom(), text.size() <= kMaxReply.
+  void Append(std::string_view text);
+  // Sends the whole pinned value from where it lies.
+  void AppendPin(Pin pin);
+  // Sends a text of any size; for the rare long ones (statistics).
+  void AppendOwned(std::string text);
+
+  // Fills `iov` with what comes next; returns how many entries were used.
+  [[nodiscard]] size_t Gather(std::span<iovec> iov) const;
+  // The first `n` bytes have been sent.
+  void Drop(size_t n);
+  void Clear();
+  // Everything pending as one string; for tests.
+  [[nodiscard]] std::string ToString() const;
+
+ private:
+  // A run of block bytes, or a pin, or an owned text; `bytes` long in all.
+  struct Segment {
+    size_t bytes = 0;
+    std::variant<size_t /*offset in block*/, Pin, std::string> source;
+  };
+
+  std::unique_ptr<char[]> block_;
+  size_t written_ = 0;  // of the block
+  size_t pending_ = 0;
+  size_t first_ = 0;       // segments before it have been sent
+  size_t first_sent_ = 0;  // bytes of segments_[first_] that have been sent
+  std::vector<Segment> segments_;
+};
+
+}  // namespace larder
