@@ -9,6 +9,10 @@ target_compile_options(larder_flags INTERFACE
   $<$<CXX_COMPILER_ID:Clang>:-Wthread-safety -Wthread-safety-beta>)
 target_compile_definitions(larder_flags INTERFACE _GLIBCXX_ASSERTIONS
   $<$<BOOL:${LARDER_STRUCTURES}>:LARDER_STRUCTURES>)
+if(LARDER_SANITIZE AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  # GCC's flow analysis does not see through the sanitizers' checks.
+  target_compile_options(larder_flags INTERFACE -Wno-maybe-uninitialized)
+endif()
 if(LARDER_SANITIZE STREQUAL "address")
   target_compile_options(larder_flags INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=all)
   target_link_options(larder_flags INTERFACE -fsanitize=address,undefined)

@@ -26,14 +26,14 @@ namespace larder {
 inline constexpr size_t kMaxKeyBytes = 250;
 // Values up to here are copied in and out under the key's lock; larger ones are uploaded and
 // pinned.
-inline constexpr size_t kLargeValueBytes = 16 * 1024;
+inline constexpr size_t kLargeValueBytes = 16 << 10;
 
 struct StoreOptions {
   uint64_t memory_bytes = 64ULL << 20;  // -m
   size_t max_item_bytes = 1 << 20;      // -I: key, value and header together
   double growth_factor = 1.08;          // -f
   size_t min_chunk_payload = 48;        // -n: room for key, flags and value in the smallest chunk
-  size_t max_chunk_bytes = 512 * 1024;  // slab_chunk_max
+  size_t max_chunk_bytes = 512 << 10;   // slab_chunk_max
   std::vector<size_t> chunk_sizes;      // slab_sizes; empty: by growth_factor
   bool use_cas = true;                  // not -C
   bool evict = true;                    // not -M

@@ -24,7 +24,7 @@ namespace larder {
 
 class ReplyBuffer {
  public:
-  static constexpr size_t kBlockBytes = 64 * 1024;
+  static constexpr size_t kBlockBytes = 64 << 10;
   static constexpr size_t kMaxSegments = 64;
   // What one Reserve() may ask for whenever HasRoom() is true.
   static constexpr size_t kMaxReply = kLargeValueBytes + 1024;

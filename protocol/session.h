@@ -29,7 +29,7 @@ class Session {
   };
   // Bytes of an unfinished request that a session may leave unconsumed, and so the least that a
   // caller must be able to keep and show again.
-  static constexpr size_t kMaxPending = 64 * 1024;
+  static constexpr size_t kMaxPending = 64 << 10;
 
   virtual ~Session() = default;
 
