@@ -1,0 +1,86 @@
+// protocol/memcache/admin.cc — commands to the server as a whole: flush_all, version, verbosity,
+// quit, and the ones that are refused until they are allowed.
+
+#include <algorithm>
+#include <span>
+
+#include "protocol/memcache/command.h"
+#include "protocol/memcache/framer.h"
+#include "protocol/memcache/numbers.h"
+#include "protocol/memcache/replies.h"
+#include "protocol/memcache/reply_writer.h"
+#include "protocol/memcache/words.h"
+
+namespace larder::memcache {
+namespace {
+
+Outcome Answer(CommandContext& ctx, const Frame& frame, std::string_view text) {
+  if (!frame.noreply) ctx.out.Append(text);
+  return Outcome::kDone;
+}
+
+// A refused flush_all counts too; the store counts the others.
+Outcome RefuseFlush(CommandContext& ctx, const Frame& frame, std::string_view why) {
+  if (ctx.op.stats != nullptr) ctx.op.stats->Add(ThreadCounter::cmd_flush);
+  return Answer(ctx, frame, why);
+}
+
+// flush_all [exptime] → everything stored before then is gone from then on.
+Outcome FlushAll(CommandContext& ctx, const Frame& frame) {
+  if (!ctx.options.flush_enabled) return RefuseFlush(ctx, frame, kFlushNotAllowed);
+  std::string_view rest = frame.args;
+  const std::string_view word = NextWord(rest);
+  TimeMs when = ctx.op.now;
+  if (!word.empty() && word != kNoreply) {
+    const auto exptime = ParseExptime(word);
+    if (!exptime) return RefuseFlush(ctx, frame, kBadExptime);
+    // Unlike with an item, no time at all means now.
+    if (*exptime > 0) when = DeadlineOf(*exptime, ctx.op.now, ctx.store.clock());
+  }
+  ctx.store.FlushAll(ctx.op, when);
+  return Answer(ctx, frame, kOk);
+}
+
+// version → VERSION x.y.z
+Outcome Version(CommandContext& ctx, const Frame& /*frame*/) {
+  ReplyWriter reply(ctx.out);
+  reply.Text("VERSION ");
+  reply.Text(kVersion);
+  reply.Text(kCrlf);
+  reply.Done();
+  return Outcome::kDone;
+}
+
+// verbosity level → OK; levels above 2 are 2.
+Outcome Verbosity(CommandContext& ctx, const Frame& frame) {
+  std::string_view rest = frame.args;
+  const auto level = ParseUint32(NextWord(rest));
+  if (!level) return Answer(ctx, frame, kBadFormat);
+  ctx.host.SetVerbosity(static_cast<int>(std::min(*level, 2U)));
+  return Answer(ctx, frame, kOk);
+}
+
+Outcome Quit(CommandContext& /*ctx*/, const Frame& /*frame*/) { return Outcome::kClose; }
+
+Outcome Shutdown(CommandContext& ctx, const Frame& frame) {
+  return Answer(ctx, frame, kShutdownNotEnabled);
+}
+
+Outcome RefreshCerts(CommandContext& ctx, const Frame& frame) {
+  return Answer(ctx, frame, kTlsNotEnabled);
+}
+
+constexpr CommandSpec kAdminCommands[] = {
+    {"flush_all", FlushAll, Shape::kWords, 0, kTakesNoreply, "[exptime] [noreply]"},
+    {"version", Version, Shape::kWords, 0, 0, ""},
+    {"verbosity", Verbosity, Shape::kWords, 1, kTakesNoreply, "level [noreply]"},
+    {"quit", Quit, Shape::kWords, 0, 0, ""},
+    {"shutdown", Shutdown, Shape::kWords, 0, 0, "[graceful]"},
+    {"refresh_certs", RefreshCerts, Shape::kWords, 0, 0, ""},
+};
+
+}  // namespace
+
+std::span<const CommandSpec> AdminCommands() { return kAdminCommands; }
+
+}  // namespace larder::memcache

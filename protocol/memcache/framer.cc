@@ -1,0 +1,188 @@
+#include "protocol/memcache/framer.h"
+
+#include "protocol/memcache/command_table.h"
+#include "protocol/memcache/numbers.h"
+#include "protocol/memcache/replies.h"
+#include "protocol/memcache/words.h"
+
+namespace larder::memcache {
+namespace {
+
+bool Refuse(Frame& frame, std::string_view text, size_t skip = 0) {
+  frame.kind = FrameKind::kRefused;
+  frame.refusal = text;
+  frame.value_bytes = skip;
+  return true;
+}
+
+bool Close(Frame& frame, std::string_view input) {
+  frame.kind = FrameKind::kClose;
+  frame.bytes = input.size();
+  return true;
+}
+
+// No line end among the first bytes: wait, or hang up, or answer the keys of a get as they come.
+bool FrameOpenLine(std::string_view input, Frame& frame) {
+  if (input.size() <= kMaxOpenLine) return false;
+  std::string_view line = input;
+  SkipBlanks(line);
+  const size_t blanks = input.size() - line.size();
+  const bool is_get = line.starts_with("get ");
+  if (blanks > kMaxLeadingBlanks || (!is_get && !line.starts_with("gets "))) {
+    return Close(frame, input);
+  }
+  if (input.size() < Session::kMaxPending) return false;
+  frame.command = FindCommand(is_get ? "get" : "gets");
+  frame.bytes = blanks + frame.command->name.size() + 1;
+  frame.kind = FrameKind::kOpenKeys;
+  if (blanks > 0) {
+    frame.kind = FrameKind::kLostLine;  // a line may not begin with a blank
+    frame.refusal = kError;
+  }
+  return true;
+}
+
+bool FrameUnknown(std::string_view line, Frame& frame) {
+  const std::string_view last = LastWord(line);
+  if (last.starts_with("HTTP/")) {
+    frame.kind = FrameKind::kClose;
+    return true;
+  }
+  frame.kind = FrameKind::kUnknown;
+  frame.noreply = last == kNoreply;
+  return true;
+}
+
+// `args` is what is left of the line at the front of `input`, without the line's end.
+bool FrameKeys(std::string_view input, std::string_view args, Frame& frame) {
+  const auto from = static_cast<size_t>(args.data() - input.data());
+  frame.args = input.substr(from, frame.bytes - from);
+  frame.key = NextWord(args);
+  if (frame.key.empty() || frame.key.size() > kMaxKeyBytes) return Refuse(frame, kBadFormat);
+  SkipBlanks(args);
+  frame.single_key = args.empty();
+  while (!args.empty()) {
+    if (NextWord(args).size() > kMaxKeyBytes) return Refuse(frame, kBadFormat);
+    SkipBlanks(args);
+  }
+  frame.kind = FrameKind::kKeys;
+  return true;
+}
+
+bool FrameTouchKeys(std::string_view input, std::string_view args, Frame& frame) {
+  const auto exptime = ParseExptime(NextWord(args));
+  SkipBlanks(args);
+  if (args.empty()) return Refuse(frame, kBadFormat);
+  if (!exptime) return Refuse(frame, kBadExptime);
+  frame.exptime = *exptime;
+  return FrameKeys(input, args, frame);
+}
+
+// A line whose shape cannot be read leaves its value to be read as commands, because nobody knows
+// how long it is; any other refused line takes its value with it.
+bool FrameValue(std::string_view input, std::string_view args, Frame& frame) {
+  frame.key = NextWord(args);
+  const std::string_view flags_word = NextWord(args);
+  const std::string_view exptime_word = NextWord(args);
+  const auto bytes = ParseValueBytes(NextWord(args));
+  if (!bytes) return Refuse(frame, kBadFormat);
+
+  frame.noreply = AsksNoReply(args);
+  const size_t skip = *bytes + kCrlf.size();
+  const auto flags = ParseFlags(flags_word);
+  const auto exptime = ParseExptime(exptime_word);
+  if (!flags || !exptime || frame.key.size() > kMaxKeyBytes) {
+    return Refuse(frame, kBadFormat, skip);
+  }
+  frame.cas = 0;
+  if ((frame.command->flags & kTakesCas) != 0) {
+    const auto cas = ParseUint64(NextWord(args));
+    if (!cas) return Refuse(frame, kBadFormat, skip);
+    frame.cas = *cas;
+  }
+  frame.flags = *flags;
+  frame.exptime = *exptime;
+  frame.value_bytes = *bytes;
+  if (*bytes > kLargeValueBytes) {
+    frame.kind = FrameKind::kLargeValue;
+    return true;
+  }
+  if (input.size() - frame.bytes < skip) return false;
+  frame.kind = FrameKind::kValue;
+  frame.value = input.substr(frame.bytes, *bytes);
+  frame.properly_ended = input.substr(frame.bytes + *bytes, kCrlf.size()) == kCrlf;
+  frame.bytes += skip;
+  return true;
+}
+
+bool FrameWords(std::string_view args, Frame& frame) {
+  frame.args = args;
+  frame.key = {};
+  std::string_view rest = args;
+  for (size_t i = 0; i < frame.command->min_words; ++i) {
+    const std::string_view word = NextWord(rest);
+    if (word.empty()) return Refuse(frame, kBadFormat);
+    if (i == 0 && (frame.command->flags & kKeyFirst) != 0) frame.key = word;
+  }
+  frame.noreply = (frame.command->flags & kTakesNoreply) != 0 && AsksNoReply(args);
+  if (frame.key.size() > kMaxKeyBytes) return Refuse(frame, kBadFormat);
+  frame.kind = FrameKind::kWords;
+  return true;
+}
+
+}  // namespace
+
+bool ReadFrame(std::string_view input, Frame& frame) {
+  frame.noreply = false;
+  frame.single_key = false;
+  frame.value_bytes = 0;
+  frame.key = {};
+  // Where a line is too long to be kept must not depend on how the network cut it.
+  const size_t newline = input.substr(0, Session::kMaxPending).find('\n');
+  if (newline == std::string_view::npos) return FrameOpenLine(input, frame);
+
+  frame.bytes = newline + 1;
+  if (frame.bytes < kMinLine) return Refuse(frame, kBadFormat);
+  std::string_view line = input.substr(0, newline);
+  if (line.ends_with('\r')) line.remove_suffix(1);
+  const std::string_view name = line.substr(0, line.find(' '));
+  const std::string_view args = line.substr(name.size());
+  frame.command = FindCommand(name);
+  const bool keys = frame.command != nullptr && frame.command->shape == Shape::kKeys;
+  if (frame.bytes > kMaxLine && !keys) return Close(frame, input);
+  if (frame.command == nullptr) return FrameUnknown(line, frame);
+  switch (frame.command->shape) {
+    case Shape::kWords:
+      return FrameWords(args, frame);
+    case Shape::kKeys:
+      return FrameKeys(input, args, frame);
+    case Shape::kTouchKeys:
+      return FrameTouchKeys(input, args, frame);
+    case Shape::kValue:
+      return FrameValue(input, args, frame);
+  }
+  return false;
+}
+
+KeyStep NextKey(std::string_view text, size_t& at, std::string_view& key) {
+  while (at < text.size() && text[at] == ' ') ++at;
+  // One more than a key may have, and what can end it.
+  const std::string_view window = text.substr(at, kMaxKeyBytes + 2);
+  size_t stop = 0;
+  while (stop < window.size() && window[stop] != ' ' && window[stop] != '\n') ++stop;
+  if (stop == window.size()) {
+    // 250 bytes of key and a '\r' may still become a key and a line end.
+    const bool may_fit = window.size() <= kMaxKeyBytes ||
+                         (window.size() == kMaxKeyBytes + 1 && window.back() == '\r');
+    return may_fit ? KeyStep::kIncomplete : KeyStep::kTooLong;
+  }
+  size_t bytes = stop;
+  if (window[stop] == '\n' && bytes > 0 && window[bytes - 1] == '\r') --bytes;
+  if (bytes > kMaxKeyBytes) return KeyStep::kTooLong;
+  if (bytes == 0) return KeyStep::kLineEnd;
+  key = window.substr(0, bytes);
+  at += bytes;
+  return KeyStep::kKey;
+}
+
+}  // namespace larder::memcache

@@ -1,0 +1,73 @@
+// protocol/memcache/framer.h — bytes to one complete request, its lengths checked.
+//
+// Blind to the store: what a frame means is its handler's business.  A frame borrows the input.
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "protocol/memcache/command.h"
+#include "protocol/session.h"
+
+namespace larder::memcache {
+
+// The limits of what a client may send.  A line without an end is waited for up to kMaxOpenLine,
+// but get and gets go on without a limit: from Session::kMaxPending on they are answered key by
+// key as they come.  That is an intended difference to memcached, which buffers such a line whole:
+// with a key too long somewhere in it, the keys before it have been answered already.
+inline constexpr size_t kMaxOpenLine = 2048;
+inline constexpr size_t kMaxLine = 16 * 1024;
+inline constexpr size_t kMaxLeadingBlanks = 100;
+inline constexpr size_t kMinLine = 4;  // its end included
+
+enum class FrameKind : uint8_t {
+  kWords,       // `args` are the words behind the command
+  kKeys,        // `args` runs from the first key to the line's end, every key has been measured
+  kValue,       // a storage command with its whole value
+  kLargeValue,  // a storage command; `value_bytes` and a line end follow the frame
+  kOpenKeys,    // get or gets and the blank behind; the keys follow, nobody looked at them
+  kLostLine,    // too long to keep: skip to its end, then `refusal`
+  kRefused,     // `refusal`; then skip `value_bytes` bytes
+  kUnknown,     // no such command
+  kClose,       // hang up without a word
+};
+
+// ReadFrame sets every member that its kind gives a meaning; there are no initialisers because a
+// batch of these lives on the stack and most of it is never used.
+struct Frame {
+  FrameKind kind;
+  bool noreply;
+  bool single_key;      // kKeys: there is no second one
+  bool properly_ended;  // kValue: a line end follows the value
+  uint32_t flags;
+  const CommandSpec* command;
+  size_t bytes;          // of the input, this frame takes
+  std::string_view key;  // the first; empty when there is none
+  std::string_view args;
+  std::string_view value;
+  std::string_view refusal;
+  size_t value_bytes;
+  int64_t exptime;
+  uint64_t cas;
+
+  // Whether what follows cannot be framed before this one is done.
+  [[nodiscard]] bool ends_batch() const {
+    return kind == FrameKind::kLargeValue || kind == FrameKind::kOpenKeys ||
+           kind == FrameKind::kLostLine || kind == FrameKind::kClose ||
+           (kind == FrameKind::kRefused && value_bytes > 0);
+  }
+};
+
+// Fills `frame` from the front of `input`; false when more bytes must come first.
+[[nodiscard]] bool ReadFrame(std::string_view input, Frame& frame);
+
+enum class KeyStep : uint8_t { kKey, kLineEnd, kIncomplete, kTooLong };
+
+// Finds the next key of a get line in `text` from `at` on, skipping blanks.  kKey: `key` is set and
+// `at` is behind it.  kLineEnd: `at` is where the line end begins.  Otherwise `at` is where the
+// unfinished or too long key begins.
+KeyStep NextKey(std::string_view text, size_t& at, std::string_view& key);
+
+}  // namespace larder::memcache

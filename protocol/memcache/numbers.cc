@@ -1,0 +1,71 @@
+#include "protocol/memcache/numbers.h"
+
+#include <algorithm>
+#include <charconv>
+#include <limits>
+
+namespace larder::memcache {
+namespace {
+
+constexpr int64_t kMaxRelativeSeconds = 60 * 60 * 24 * 30;
+// Far enough for anybody, near enough that its milliseconds cannot overflow.
+constexpr int64_t kMaxAheadSeconds = int64_t{1} << 40;
+
+// All of `text` as digits; from_chars alone would take a sign or stop early.
+template <typename Number>
+std::optional<Number> ParseDigits(std::string_view text, size_t max_chars) {
+  if (text.empty() || text.size() > max_chars || text.front() < '0' || text.front() > '9') {
+    return std::nullopt;
+  }
+  Number value = 0;
+  const char* const end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, value);
+  if (error != std::errc() || stop != end) return std::nullopt;
+  return value;
+}
+
+std::string_view WithoutPlus(std::string_view text) {
+  if (text.starts_with('+')) text.remove_prefix(1);
+  return text;
+}
+
+}  // namespace
+
+std::optional<uint64_t> ParseUint64(std::string_view text) {
+  return ParseDigits<uint64_t>(text, 22);
+}
+
+std::optional<uint32_t> ParseUint32(std::string_view text) {
+  return ParseDigits<uint32_t>(text, 11);
+}
+
+std::optional<size_t> ParseValueBytes(std::string_view text) {
+  const auto value = ParseDigits<uint32_t>(text, 11);
+  constexpr uint32_t kMost = std::numeric_limits<int32_t>::max() - 2;
+  if (!value || *value > kMost) return std::nullopt;
+  return *value;
+}
+
+std::optional<uint32_t> ParseFlags(std::string_view text) {
+  return ParseDigits<uint32_t>(WithoutPlus(text), std::string_view::npos);
+}
+
+std::optional<int64_t> ParseExptime(std::string_view text) {
+  const bool negative = text.starts_with('-');
+  if (negative) text.remove_prefix(1);
+  const auto value =
+      ParseDigits<int64_t>(negative ? text : WithoutPlus(text), std::string_view::npos);
+  if (!value) return std::nullopt;
+  return negative ? -*value : *value;
+}
+
+Deadline DeadlineOf(int64_t exptime, TimeMs now, const Clock& clock) {
+  if (exptime == 0) return kNever;
+  if (exptime < 0) return kAtOnce;
+  int64_t ahead = exptime;
+  if (exptime > kMaxRelativeSeconds) ahead = exptime - clock.WallSeconds();
+  if (ahead <= 0) return kAtOnce;
+  return now + static_cast<uint64_t>(std::min(ahead, kMaxAheadSeconds)) * 1000;
+}
+
+}  // namespace larder::memcache

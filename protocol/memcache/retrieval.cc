@@ -1,0 +1,134 @@
+#include "protocol/memcache/retrieval.h"
+
+#include <array>
+#include <span>
+
+#include "protocol/memcache/framer.h"
+#include "protocol/memcache/numbers.h"
+#include "protocol/memcache/replies.h"
+#include "protocol/memcache/reply_writer.h"
+
+namespace larder::memcache {
+namespace {
+
+// How many keys of one line are looked for at a time: enough to hide the memory behind each other.
+constexpr size_t kWave = 32;
+
+// VALUE <key> <flags> <bytes> [<cas>]\r\n<data>\r\n; nothing for a miss.
+// REQUIRES: ctx.out.HasRoom().
+void AnswerKey(CommandContext& ctx, const KeyWalk& walk, const Key& key) {
+  ctx.store.Read(ctx.op, key, walk.options, [&](const ValueView& item) {
+    ReplyWriter reply(ctx.out);
+    reply.Text("VALUE ");
+    reply.Text(key.bytes);
+    reply.Text(" ");
+    reply.Number(item.flags);
+    reply.Text(" ");
+    reply.Number(item.size);
+    if (walk.with_cas) {
+      reply.Text(" ");
+      reply.Number(item.cas);
+    }
+    reply.Text(kCrlf);
+    if (item.size > kLargeValueBytes) {
+      reply.Done();
+      ctx.out.AppendPin(item.MakePin());
+      ctx.out.Append(kCrlf);
+      return;
+    }
+    reply.Text(item.bytes);
+    reply.Text(kCrlf);
+    reply.Done();
+  });
+}
+
+size_t LineEndBytes(std::string_view text, size_t at) { return text[at] == '\r' ? 2 : 1; }
+
+Outcome Retrieve(CommandContext& ctx, const Frame& frame, KeyWalk walk) {
+  if (frame.kind == FrameKind::kOpenKeys) {
+    ctx.unfinished.BeginKeys(walk);
+    return Outcome::kUnfinished;
+  }
+  if (frame.single_key) {
+    AnswerKey(ctx, walk, ctx.key);
+    ctx.out.Append(kEnd);
+    return Outcome::kDone;
+  }
+  const WalkResult result = AnswerKeys(ctx, walk, frame.args);
+  if (result.end == WalkEnd::kLineDone) return Outcome::kDone;
+  // Every key was measured and the line is whole: only the output can have stopped it.
+  ctx.unfinished.BeginKeys(walk);
+  ctx.consumed = frame.bytes - frame.args.size() + result.consumed;
+  return Outcome::kOutputFull;
+}
+
+KeyWalk TouchWalk(const CommandContext& ctx, const Frame& frame, bool with_cas) {
+  KeyWalk walk;
+  walk.with_cas = with_cas;
+  walk.options.touch = true;
+  walk.options.deadline = DeadlineOf(frame.exptime, ctx.op.now, ctx.store.clock());
+  return walk;
+}
+
+// get key... → the items there are, in the order asked for.
+Outcome Get(CommandContext& ctx, const Frame& frame) { return Retrieve(ctx, frame, KeyWalk{}); }
+
+// gets key... → the same, with the CAS value of each.
+Outcome Gets(CommandContext& ctx, const Frame& frame) {
+  KeyWalk walk;
+  walk.with_cas = true;
+  return Retrieve(ctx, frame, walk);
+}
+
+// gat exptime key... → get, and the items found expire at `exptime` from now on.
+Outcome GetAndTouch(CommandContext& ctx, const Frame& frame) {
+  return Retrieve(ctx, frame, TouchWalk(ctx, frame, false));
+}
+
+Outcome GetsAndTouch(CommandContext& ctx, const Frame& frame) {
+  return Retrieve(ctx, frame, TouchWalk(ctx, frame, true));
+}
+
+constexpr CommandSpec kRetrievalCommands[] = {
+    {"get", Get, Shape::kKeys, 1, kKeyFirst, "key..."},
+    {"gets", Gets, Shape::kKeys, 1, kKeyFirst, "key..."},
+    {"gat", GetAndTouch, Shape::kTouchKeys, 2, kKeyFirst, "exptime key..."},
+    {"gats", GetsAndTouch, Shape::kTouchKeys, 2, kKeyFirst, "exptime key..."},
+};
+
+}  // namespace
+
+WalkResult AnswerKeys(CommandContext& ctx, KeyWalk& walk, std::string_view text) {
+  std::array<Key, kWave> keys;
+  for (size_t at = 0;;) {
+    size_t n = 0;
+    KeyStep step = KeyStep::kKey;
+    while (n < kWave) {
+      std::string_view key;
+      step = NextKey(text, at, key);
+      if (step != KeyStep::kKey) break;
+      keys[n] = ctx.store.MakeKey(key);
+      ctx.store.PrefetchBucket(keys[n]);
+      ++n;
+    }
+    const auto wave = std::span(keys).first(n);
+    for (const Key& key : wave) ctx.store.PrefetchItem(key);
+    for (const Key& key : wave) {
+      if (!ctx.out.HasRoom()) {
+        return {static_cast<size_t>(key.bytes.data() - text.data()), WalkEnd::kOutputFull};
+      }
+      AnswerKey(ctx, walk, key);
+      walk.any_key = true;
+    }
+    if (step == KeyStep::kKey) continue;
+    if (step == KeyStep::kIncomplete) return {at, WalkEnd::kNeedInput};
+    if (step == KeyStep::kTooLong) return {at, WalkEnd::kBadKey};
+    if (!ctx.out.HasRoom()) return {at, WalkEnd::kOutputFull};
+    ctx.out.Append(walk.any_key ? kEnd : kBadFormat);
+    return {at + LineEndBytes(text, at), WalkEnd::kLineDone};
+  }
+}
+
+std::span<const CommandSpec> RetrievalCommands() { return kRetrievalCommands; }
+
+}  // namespace larder::memcache

@@ -1,0 +1,49 @@
+// protocol/memcache/stat_text.h — the lines of a stats reply.
+//
+// Owner: one stats command.  Not for the hot path: it builds a string.
+
+#pragma once
+
+#include <array>
+#include <charconv>
+#include <concepts>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace larder::memcache {
+
+// A number as stats print it; a double has six digits behind the point.
+std::string StatNumber(double value);
+
+template <std::integral Number>
+std::string StatNumber(Number value) {
+  std::array<char, 24> digits;
+  const auto [stop, error] = std::to_chars(digits.data(), digits.data() + digits.size(), value);
+  return {digits.data(), stop};
+}
+
+class StatText {
+ public:
+  // STAT <name> <value>
+  void Add(std::string_view name, std::string_view value) { Add({}, name, value); }
+  template <std::integral Number>
+  void Add(std::string_view name, Number value) {
+    Add({}, name, StatNumber(value));
+  }
+  // STAT <prefix><name> <value>; the prefix ends with its own colon.
+  void Add(std::string_view prefix, std::string_view name, std::string_view value) {
+    text_.append("STAT ").append(prefix).append(name).append(" ").append(value).append("\r\n");
+  }
+  // The lines and END.
+  [[nodiscard]] std::string Take() && {
+    text_.append("END\r\n");
+    return std::move(text_);
+  }
+
+ private:
+  std::string text_;
+};
+
+}  // namespace larder::memcache

@@ -1,0 +1,89 @@
+// protocol/memcache/stats.cc — the command and the groups without a table of counters.
+
+#include "protocol/memcache/stats.h"
+
+#include <span>
+#include <string>
+#include <utility>
+
+#include "protocol/memcache/command.h"
+#include "protocol/memcache/framer.h"
+#include "protocol/memcache/replies.h"
+#include "protocol/memcache/words.h"
+
+namespace larder::memcache {
+
+std::string StatNumber(double value) {
+  std::array<char, 64> digits;
+  const auto [stop, error] = std::to_chars(digits.data(), digits.data() + digits.size(), value,
+                                           std::chars_format::fixed, 6);
+  return error == std::errc() ? std::string(digits.data(), stop) : "0.000000";
+}
+
+namespace {
+
+void SettingStats(Store& /*store*/, Host& host, StatText& text) {
+  for (const auto& [name, value] : host.Settings()) text.Add(name, value);
+}
+
+void SizeStats(Store& store, Host& /*host*/, StatText& text) {
+  if (!store.options().track_sizes) {
+    text.Add("sizes_status", "disabled");
+    return;
+  }
+  for (const auto& [bytes, count] : store.Sizes()) text.Add(StatNumber(bytes), count);
+}
+
+void ConnectionStats(Store& /*store*/, Host& host, StatText& text) {
+  for (const ConnectionInfo& connection : host.Connections()) {
+    const std::string prefix = StatNumber(connection.fd) + ":";
+    text.Add(prefix, "addr", connection.address);
+    if (!connection.listen_address.empty()) {
+      text.Add(prefix, "listen_addr", connection.listen_address);
+    }
+    text.Add(prefix, "state", connection.state);
+    text.Add(prefix, "secs_since_last_cmd", StatNumber(connection.idle_seconds));
+  }
+}
+
+struct StatGroup {
+  std::string_view name;
+  void (*write)(Store& store, Host& host, StatText& text);
+};
+
+// Matched whole.  memcached takes a prefix for some of them, so that `stats res` resets.
+constexpr StatGroup kStatGroups[] = {
+    {"", GeneralStats},   {"settings", SettingStats}, {"items", ItemStats},    {"slabs", SlabStats},
+    {"sizes", SizeStats}, {"conns", ConnectionStats}, {"larder", LarderStats},
+};
+
+// stats [group] → STAT lines and END; stats reset → RESET.
+Outcome Stats(CommandContext& ctx, const Frame& frame) {
+  std::string_view rest = frame.args;
+  const std::string_view name = NextWord(rest);
+  if (name == "reset") {
+    ctx.store.stats().Reset();
+    ctx.host.ResetStats();
+    ctx.out.Append(kReset);
+    return Outcome::kDone;
+  }
+  for (const StatGroup& group : kStatGroups) {
+    if (group.name != name) continue;
+    StatText text;
+    group.write(ctx.store, ctx.host, text);
+    ctx.out.AppendOwned(std::move(text).Take());
+    return Outcome::kDone;
+  }
+  ctx.out.Append(kError);
+  return Outcome::kDone;
+}
+
+constexpr CommandSpec kStatsCommands[] = {
+    {"stats", Stats, Shape::kWords, 0, 0, "[group]"},
+};
+
+}  // namespace
+
+std::span<const CommandSpec> StatsCommands() { return kStatsCommands; }
+
+}  // namespace larder::memcache

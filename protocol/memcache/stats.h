@@ -1,0 +1,27 @@
+// protocol/memcache/stats.h — the groups of `stats`, each by its exact name.
+
+#pragma once
+
+#include <string>
+
+#include "core/store.h"
+#include "protocol/memcache/host.h"
+#include "protocol/memcache/stat_text.h"
+
+namespace larder::memcache {
+
+// What the rows of all groups are made from, read once for a reply.
+struct StatSource {
+  const StatsTotals& totals;
+  const StoreInfo& store;
+  const StoreOptions& options;
+  const ServerInfo& server;
+  bool has_idle_timeout;
+};
+
+void GeneralStats(Store& store, Host& host, StatText& text);
+void LarderStats(Store& store, Host& host, StatText& text);
+void ItemStats(Store& store, Host& host, StatText& text);
+void SlabStats(Store& store, Host& host, StatText& text);
+
+}  // namespace larder::memcache

@@ -1,0 +1,95 @@
+// protocol/memcache/storage.cc — set, add, replace, append, prepend, cas.
+
+#include "protocol/memcache/storage.h"
+
+#include <memory>
+#include <span>
+
+#include "protocol/memcache/command.h"
+#include "protocol/memcache/framer.h"
+#include "protocol/memcache/numbers.h"
+#include "protocol/memcache/replies.h"
+
+namespace larder::memcache {
+namespace {
+
+std::string_view Unless(bool silent, std::string_view text) {
+  return silent ? std::string_view() : text;
+}
+
+// The value follows the frame: where it goes, or how much of it is to be skipped.
+Outcome BeginLarge(CommandContext& ctx, const Frame& frame, const StoreRequest& request) {
+  std::unique_ptr<Upload> upload;
+  std::string_view refusal;
+  switch (ctx.store.BeginUpload(ctx.op, request, frame.value_bytes, &upload)) {
+    case UploadRefusal::kNone:
+      ctx.unfinished.BeginUpload(std::move(upload), frame.value_bytes, frame.noreply, ctx.op.now);
+      return Outcome::kUnfinished;
+    case UploadRefusal::kBusy:
+      return Outcome::kWaiting;
+    case UploadRefusal::kTooLarge:
+      refusal = kTooLarge;
+      break;
+    case UploadRefusal::kOutOfMemory:
+      refusal = kNoMemoryStoring;
+      break;
+  }
+  ctx.unfinished.BeginSkip(frame.value_bytes + kCrlf.size(), Unless(frame.noreply, refusal));
+  return Outcome::kUnfinished;
+}
+
+Outcome StoreValue(CommandContext& ctx, const Frame& frame, StoreMode mode) {
+  StoreRequest request;
+  request.key = ctx.key;
+  request.mode = mode;
+  request.flags = frame.flags;
+  request.deadline = DeadlineOf(frame.exptime, ctx.op.now, ctx.store.clock());
+  request.compare_cas = frame.cas;
+  if (frame.kind == FrameKind::kLargeValue) return BeginLarge(ctx, frame, request);
+  std::string_view reply = kBadChunk;
+  if (frame.properly_ended) reply = StoreReply(ctx.store.Put(ctx.op, request, frame.value));
+  if (!frame.noreply) ctx.out.Append(reply);
+  return Outcome::kDone;
+}
+
+template <StoreMode kMode>
+Outcome StoreAs(CommandContext& ctx, const Frame& frame) {
+  return StoreValue(ctx, frame, kMode);
+}
+
+constexpr unsigned kStorage = kKeyFirst | kTakesNoreply;
+constexpr char kSyntax[] = "key flags exptime bytes [noreply]";
+
+constexpr CommandSpec kStorageCommands[] = {
+    {"set", StoreAs<StoreMode::kSet>, Shape::kValue, 4, kStorage, kSyntax},
+    {"add", StoreAs<StoreMode::kAdd>, Shape::kValue, 4, kStorage, kSyntax},
+    {"replace", StoreAs<StoreMode::kReplace>, Shape::kValue, 4, kStorage, kSyntax},
+    {"append", StoreAs<StoreMode::kAppend>, Shape::kValue, 4, kStorage, kSyntax},
+    {"prepend", StoreAs<StoreMode::kPrepend>, Shape::kValue, 4, kStorage, kSyntax},
+    {"cas", StoreAs<StoreMode::kCas>, Shape::kValue, 5, kStorage | kTakesCas,
+     "key flags exptime bytes cas [noreply]"},
+};
+
+}  // namespace
+
+std::string_view StoreReply(StoreResult result) {
+  switch (result) {
+    case StoreResult::kStored:
+      return kStored;
+    case StoreResult::kNotStored:
+      return kNotStored;
+    case StoreResult::kExists:
+      return kExists;
+    case StoreResult::kNotFound:
+      return kNotFound;
+    case StoreResult::kTooLarge:
+      return kTooLarge;
+    case StoreResult::kOutOfMemory:
+      return kNoMemoryStoring;
+  }
+  return kError;
+}
+
+std::span<const CommandSpec> StorageCommands() { return kStorageCommands; }
+
+}  // namespace larder::memcache

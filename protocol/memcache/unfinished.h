@@ -1,0 +1,68 @@
+// protocol/memcache/unfinished.h — what a session is in the middle of when Consume returns.
+//
+// Owner: a session.  Threads: its worker.  Kept small: every idle connection has one.
+
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string_view>
+
+#include "core/store.h"
+
+namespace larder::memcache {
+
+// How the keys of a get line are to be answered.
+struct KeyWalk {
+  bool with_cas = false;
+  bool any_key = false;  // one was answered already
+  ReadOptions options;
+};
+
+struct Unfinished {
+  enum class Kind : uint8_t {
+    kNothing,   // the next byte begins a command line
+    kKeys,      // of a get line: the next byte is a blank, a key or the line's end
+    kUpload,    // `left` bytes of a large value, and the line end behind it
+    kSkip,      // `left` bytes nobody wants, then `reply`
+    kSkipLine,  // everything up to the line's end, then `reply`
+    kClosed,
+  };
+
+  Kind kind = Kind::kNothing;
+  bool noreply = false;  // with kUpload
+  KeyWalk keys;
+  size_t left = 0;
+  std::string_view reply;  // a constant
+  std::unique_ptr<Upload> upload;
+  TimeMs progress_at = 0;  // when the upload last got bytes
+
+  void BeginKeys(const KeyWalk& walk) {
+    kind = Kind::kKeys;
+    keys = walk;
+  }
+  void BeginUpload(std::unique_ptr<Upload> begun, size_t bytes, bool no_reply, TimeMs now) {
+    kind = Kind::kUpload;
+    upload = std::move(begun);
+    left = bytes;
+    noreply = no_reply;
+    progress_at = now;
+  }
+  // An empty `answer`: none.
+  void BeginSkip(size_t bytes, std::string_view answer) {
+    kind = Kind::kSkip;
+    upload.reset();
+    left = bytes;
+    reply = answer;
+  }
+  void BeginSkipLine(std::string_view answer) {
+    kind = Kind::kSkipLine;
+    reply = answer;
+  }
+  void End() {
+    kind = Kind::kNothing;
+    upload.reset();
+  }
+};
+
+}  // namespace larder::memcache

@@ -1,0 +1,40 @@
+// protocol/memcache/words.h — cutting a command line at its blanks.
+//
+// Only the blank (0x20) separates; a TAB is part of a word.  Nothing here copies.
+
+#pragma once
+
+#include <string_view>
+
+namespace larder::memcache {
+
+inline constexpr std::string_view kNoreply = "noreply";
+
+inline void SkipBlanks(std::string_view& text) {
+  size_t n = 0;
+  while (n < text.size() && text[n] == ' ') ++n;
+  text.remove_prefix(n);
+}
+
+// The next word of `rest`, which becomes what is behind it; empty when there is none.
+inline std::string_view NextWord(std::string_view& rest) {
+  SkipBlanks(rest);
+  const std::string_view word = rest.substr(0, rest.find(' '));
+  rest.remove_prefix(word.size());
+  return word;
+}
+
+// The last word of `text`; empty when there is none.
+inline std::string_view LastWord(std::string_view text) {
+  while (text.ends_with(' ')) text.remove_suffix(1);
+  const size_t blank = text.rfind(' ');
+  return blank == std::string_view::npos ? text : text.substr(blank + 1);
+}
+
+inline bool AsksNoReply(std::string_view text) {
+  // Cheap first: nearly every line ends with something else.
+  if (text.size() < kNoreply.size()) return false;
+  return LastWord(text) == kNoreply;
+}
+
+}  // namespace larder::memcache

@@ -1,0 +1,125 @@
+#include "protocol/reply_buffer.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+namespace larder {
+
+ReplyBuffer::ReplyBuffer() : block_(new char[kBlockBytes]) { segments_.reserve(kMaxSegments); }
+
+void ReplyBuffer::Commit(size_t n) {
+  if (n == 0) return;
+  const size_t offset = written_;
+  written_ += n;
+  pending_ += n;
+  if (segments_.size() > first_) {
+    Segment& last = segments_.back();
+    const size_t* start = std::get_if<size_t>(&last.source);
+    if (start != nullptr && *start + last.bytes == offset) {
+      last.bytes += n;
+      return;
+    }
+  }
+  segments_.push_back({n, offset});
+}
+
+void ReplyBuffer::Append(std::string_view text) {
+  const size_t room = kBlockBytes - written_;
+  if (text.size() > room) {
+    AppendOwned(std::string(text));
+    return;
+  }
+  std::memcpy(block_.get() + written_, text.data(), text.size());
+  Commit(text.size());
+}
+
+void ReplyBuffer::AppendPin(Pin pin) {
+  const size_t bytes = pin.size();
+  if (bytes == 0) return;
+  pending_ += bytes;
+  segments_.push_back({bytes, std::move(pin)});
+}
+
+void ReplyBuffer::AppendOwned(std::string text) {
+  const size_t bytes = text.size();
+  if (bytes == 0) return;
+  pending_ += bytes;
+  segments_.push_back({bytes, std::move(text)});
+}
+
+size_t ReplyBuffer::Gather(std::span<iovec> iov) const {
+  size_t used = 0;
+  size_t skip = first_sent_;
+  const auto add = [&](const char* bytes, size_t n) {
+    iov[used++] = iovec{const_cast<char*>(bytes), n};  // writev does not write to it
+  };
+  for (size_t i = first_; i < segments_.size() && used < iov.size(); ++i) {
+    const Segment& segment = segments_[i];
+    if (const size_t* start = std::get_if<size_t>(&segment.source)) {
+      add(block_.get() + *start + skip, segment.bytes - skip);
+    } else if (const std::string* text = std::get_if<std::string>(&segment.source)) {
+      add(text->data() + skip, segment.bytes - skip);
+    } else {
+      // Spans fill what is left of `iov`; when they do not all fit, the next Gather goes on.
+      std::array<std::span<const char>, 32> spans;
+      const size_t room = std::min(spans.size(), iov.size() - used);
+      const size_t n = std::get<Pin>(segment.source).Spans(skip, std::span(spans).first(room));
+      size_t covered = skip;
+      for (size_t s = 0; s < n; ++s) {
+        add(spans[s].data(), spans[s].size());
+        covered += spans[s].size();
+      }
+      if (covered < segment.bytes) break;
+    }
+    skip = 0;
+  }
+  return used;
+}
+
+void ReplyBuffer::Drop(size_t n) {
+  n = std::min(n, pending_);
+  pending_ -= n;
+  first_sent_ += n;
+  while (first_ < segments_.size() && first_sent_ >= segments_[first_].bytes) {
+    first_sent_ -= segments_[first_].bytes;
+    segments_[first_].source = size_t{0};  // unpins, frees
+    segments_[first_].bytes = 0;
+    ++first_;
+  }
+  if (pending_ == 0) Clear();
+}
+
+void ReplyBuffer::Clear() {
+  segments_.clear();
+  written_ = 0;
+  pending_ = 0;
+  first_ = 0;
+  first_sent_ = 0;
+}
+
+std::string ReplyBuffer::ToString() const {
+  std::string text;
+  text.reserve(pending_);
+  size_t skip = first_sent_;
+  for (size_t i = first_; i < segments_.size(); ++i) {
+    const Segment& segment = segments_[i];
+    if (const size_t* start = std::get_if<size_t>(&segment.source)) {
+      text.append(block_.get() + *start + skip, segment.bytes - skip);
+    } else if (const std::string* owned = std::get_if<std::string>(&segment.source)) {
+      text.append(*owned, skip);
+    } else {
+      const Pin& pin = std::get<Pin>(segment.source);
+      for (size_t at = skip; at < segment.bytes;) {
+        std::array<std::span<const char>, 1> span;
+        if (pin.Spans(at, span) == 0) break;
+        text.append(span[0].data(), span[0].size());
+        at += span[0].size();
+      }
+    }
+    skip = 0;
+  }
+  return text;
+}
+
+}  // namespace larder
