@@ -85,9 +85,9 @@ ReplyReader::Step ReplyReader::OnGetLine(const Pending& pending, std::string_vie
   return Step::kDone;
 }
 
-// VA <bytes> k<key>, or EN.
+// VA <bytes> k<key>, or EN, behind which some versions repeat the key.
 ReplyReader::Step ReplyReader::OnMetaGetLine(std::string_view line, Tally* tally) {
-  if (line == "EN") {
+  if (line == "EN" || line.starts_with("EN ")) {
     ++tally->misses;
     return Step::kDone;
   }

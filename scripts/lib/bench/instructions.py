@@ -1,0 +1,132 @@
+"""Counts instead of times: instructions and system calls a request."""
+
+import re
+import shutil
+import subprocess
+import time
+from dataclasses import dataclass
+
+from .report import Table, progress
+from .servers import BenchError, Server, bound_child
+
+KEYS = 100_000
+
+
+@dataclass
+class Scenario:
+    name: str
+    load: str
+    requests: int
+
+
+SCENARIOS = [
+    Scenario("get, one at a time", "--op get", 20_000),
+    Scenario("get, pipeline 16", "--op get -P 16", 64_000),
+    Scenario("get, pipeline 128", "--op get -P 128", 128_000),
+    Scenario("get of 100 keys", "--op get -k 100", 1_000),
+    Scenario("miss, pipeline 16", "--op miss -P 16", 64_000),
+    Scenario("set, one at a time", "--op set", 20_000),
+    Scenario("set, pipeline 16", "--op set -P 16", 64_000),
+    Scenario("set noreply, 100 a batch", "--op set -P 100 --noreply", 64_000),
+    Scenario("touch, pipeline 16", "--op touch -P 16", 64_000),
+    Scenario("mg, pipeline 16", "--op mg -P 16", 64_000),
+]
+
+
+def run_load(load, server, scenario, requests):
+    load.run(server, *scenario.load.split(), "--keys", KEYS, "-n", requests, "-c", 10)
+
+
+def callgrind_control(server, letter):
+    subprocess.run(["callgrind_control", letter, str(server.pid)], check=True,
+                   capture_output=True, timeout=120)
+
+
+class Callgrind:
+    """Counts the user-space instructions of all threads between two calls of count()."""
+
+    def __init__(self, scratch, name):
+        self.out = scratch / f"callgrind.{name}"
+        self.wrapper = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={self.out}"]
+        self.dumps = 0
+
+    def count(self, server):
+        """Instructions since the last call."""
+        callgrind_control(server, "-d")
+        self.dumps += 1
+        dump = self.out.with_name(f"{self.out.name}.{self.dumps}")
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            if dump.exists():
+                total = re.search(r"^totals: (\d+)", dump.read_text(), re.M)
+                if total:
+                    dump.unlink()
+                    return int(total[1])
+            time.sleep(0.05)
+        raise BenchError(f"callgrind left no totals in {dump}")
+
+
+def instructions(kind, machine, load, scratch, scenarios):
+    counter = Callgrind(scratch, kind.name)
+    found = {}
+    with Server(kind, machine, 256, wrapper=counter.wrapper) as server:
+        load.fill(server, KEYS)
+        for scenario in scenarios:
+            run_load(load, server, scenario, scenario.requests // 4)  # warm
+            counter.count(server)
+            run_load(load, server, scenario, scenario.requests)
+            short = counter.count(server)
+            run_load(load, server, scenario, 3 * scenario.requests)
+            long = counter.count(server)
+            found[scenario.name] = (long - short) / (2 * scenario.requests)
+            progress(f"{kind.name}, {scenario.name}: {found[scenario.name]:.0f} instructions")
+    return found
+
+
+def count_syscalls(load, server, scenario, requests, out):
+    tracer = subprocess.Popen(["strace", "-c", "-f", "-p", str(server.pid), "-o", str(out)],
+                              stderr=subprocess.PIPE, text=True, preexec_fn=bound_child())
+    tracer.stderr.readline()  # "Process ... attached"
+    run_load(load, server, scenario, requests)
+    tracer.terminate()
+    tracer.wait(30)
+    tracer.stderr.close()
+    total = re.search(r"^100\.00\s.*?(\d+)\s+(?:\d+\s+)?total$", out.read_text(), re.M)
+    if not total:
+        raise BenchError(f"strace counted nothing on {server.kind.name}")
+    return int(total[1])
+
+
+def syscalls(kind, machine, load, scratch, scenarios):
+    found = {}
+    out = scratch / f"strace.{kind.name}"
+    with Server(kind, machine, 256) as server:
+        load.fill(server, KEYS)
+        for scenario in scenarios:
+            counts = [count_syscalls(load, server, scenario, factor * scenario.requests, out)
+                      for factor in (1, 3)]
+            found[scenario.name] = (counts[1] - counts[0]) / (2 * scenario.requests)
+            progress(f"{kind.name}, {scenario.name}: {found[scenario.name]:.2f} system calls")
+    return found
+
+
+def run(args, kinds, load, machine, scratch):
+    for tool in ("valgrind", "callgrind_control", "strace"):
+        if shutil.which(tool) is None:
+            raise BenchError(f"{tool} is missing")
+    mine, theirs = kinds
+    table = Table(
+        "instructions", "Counts a request",
+        ["24-byte keys, 100-byte values", f"instructions, {mine.name}",
+         f"instructions, {theirs.name}", "ratio", f"system calls, {mine.name}",
+         f"system calls, {theirs.name}"],
+        notes=["User space, all threads, callgrind: the difference of two run lengths.  System "
+               "calls: strace, likewise.  10 connections."])
+    scenarios = [s for s in SCENARIOS if args.only in s.name]
+    counts = [instructions(kind, machine, load, scratch, scenarios) for kind in kinds]
+    calls = [syscalls(kind, machine, load, scratch, scenarios) for kind in kinds]
+    for scenario in scenarios:
+        a, b = (c[scenario.name] for c in counts)
+        table.add(scenario.name, f"{a:,.0f}", f"{b:,.0f}", f"{b / a:.2f}",
+                  *(f"{c[scenario.name]:.2f}" for c in calls))
+    return table
