@@ -52,8 +52,8 @@ class CommandTable {
 }  // namespace
 
 const CommandSpec* FindCommand(std::string_view name) {
-  static const CommandTable table;
-  return table.Find(name);
+  static const CommandTable kTable;
+  return kTable.Find(name);
 }
 
 }  // namespace larder::memcache

@@ -137,6 +137,7 @@ class Probe {
     }
     ::closedir(directory);
     std::vector<uint64_t> before;
+    before.reserve(threads.size());
     for (const SchedStat& thread : threads) before.push_back(thread.Read().cpu_ns);
     for (int i = 0; i < kCalibrationRounds; ++i) {
       if (!Exchange(i % 2 == 0)) return false;
