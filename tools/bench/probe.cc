@@ -100,16 +100,16 @@ class Probe {
       std::printf(
           "{\"requests\": %llu, \"max_wall_us\": %.1f, \"p99.9_wall_us\": %.1f, "
           "\"max_unqueued_us\": %.1f, \"p99.9_unqueued_us\": %.1f, "
-          "\"max_server_cpu_us\": %.1f, \"error\": %s}\n",
+          "\"max_server_us\": %.1f, \"error\": %s}\n",
           static_cast<unsigned long long>(wall_.count()), Micros(wall_.max()),
           Micros(wall_.Percentile(0.999)), Micros(unqueued_.max()),
-          Micros(unqueued_.Percentile(0.999)), Micros(cpu_.max()), JsonString(error_).c_str());
+          Micros(unqueued_.Percentile(0.999)), Micros(server_.max()), JsonString(error_).c_str());
       return;
     }
     std::printf("requests               %llu\n", static_cast<unsigned long long>(wall_.count()));
     PrintLine("latency us            ", wall_);
     PrintLine("  less run queues     ", unqueued_);
-    PrintLine("server CPU in it      ", cpu_);
+    PrintLine("  the server's own    ", server_);
     if (!error_.empty()) std::printf("failed: %s\n", error_.c_str());
   }
 
@@ -165,8 +165,9 @@ class Probe {
     const uint64_t queued =
         (worker_->Read().wait_ns - worker_wait) + (own_.Read().wait_ns - own_wait);
     wall_.Record(wall);
-    unqueued_.Record(wall - std::min(wall, queued));
-    cpu_.Record(std::min(cpu_spent, wall));
+    const uint64_t unqueued = wall - std::min(wall, queued);
+    unqueued_.Record(unqueued);
+    server_.Record(std::min(unqueued, cpu_spent));
     return true;
   }
 
@@ -200,7 +201,7 @@ class Probe {
   bool is_get_ = false;
   Histogram wall_;
   Histogram unqueued_;
-  Histogram cpu_;
+  Histogram server_;  // at most unqueued, and at most what the server computed
 };
 
 }  // namespace

@@ -9,7 +9,7 @@ from .servers import Server
 
 ITEMS = 4_000_000
 STEADY_ITEMS = 1_000_000
-FIELDS = ["max_wall_us", "max_unqueued_us", "max_server_cpu_us"]
+FIELDS = ["max_wall_us", "max_unqueued_us", "max_server_us"]
 
 
 def probe_while(server, load, *arguments):
@@ -39,12 +39,12 @@ def run(args, kinds, load, machine, _scratch):
     table = Table(
         "stall", f"Longest wait of one request, growing from empty to {ITEMS // 10**6} million "
         "items, in ms",
-        ["", "reply took", "less run queues", "server's CPU in it"],
+        ["", "reply took", "less run queues", "the server's own"],
         notes=["One connection asks without pause, four others store.  *Reply took* holds all "
-               "the noise of the machine; *less run queues* leaves out the time that server and "
-               "probe were ready and had no core; *server's CPU* is what all threads of the server "
-               "computed between the request and its reply, which bounds any stall of its own "
-               "making.  *Steady* overwrites what is there, so nothing grows.  Median of "
+               "the noise of the machine; *less run queues* leaves out the time that the server's "
+               "worker and the probe were ready and had no core; *the server's own* is at most "
+               "that, and at most what all threads of the server computed between the request and "
+               "its reply.  *Steady* overwrites what is there, so nothing grows.  Median of "
                f"{args.rounds} rounds (most)."])
     for kind in kinds:
         seen = []
