@@ -1,0 +1,25 @@
+// server/argv.h — a getopt_long command line, made plain: one "--name" or "--name=value" a word.
+//
+// Threads: any.
+
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "server/options.h"
+
+namespace larder::server {
+
+struct PlainArguments {
+  Refusal refusal;  // unknown or ambiguous flag, or its value is missing
+  std::vector<std::string> words;
+  std::string ended_by;  // the first of help, license, version; what stands behind it is not read
+};
+
+// Cuts clusters of letters, completes unambiguous prefixes, joins values to their flags, drops
+// words that belong to no flag.  A blank before a value is skipped ("-m 64" as one element).
+[[nodiscard]] PlainArguments NormaliseArguments(std::span<const std::string> args);
+
+}  // namespace larder::server

@@ -1,0 +1,291 @@
+#include "server/connection.h"
+
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "server/worker.h"
+
+namespace larder::server {
+
+std::string_view StateName(ConnectionState state) {
+  switch (state) {
+    case ConnectionState::kRead:
+      return "conn_read";
+    case ConnectionState::kParse:
+      return "conn_parse_cmd";
+    case ConnectionState::kUpload:
+      return "conn_nread";
+    case ConnectionState::kWaiting:
+      return "conn_waiting";
+    case ConnectionState::kWrite:
+      return "conn_mwrite";
+  }
+  return "conn_closed";
+}
+
+Connection::Connection(Worker& worker, UniqueFd fd, uint16_t listener,
+                       std::unique_ptr<Session> session)
+    : worker_(worker),
+      session_(std::move(session)),
+      active_s_(worker.now_s()),
+      fd_(fd.Release()),
+      listener_(listener) {}
+
+Connection::~Connection() {
+  if (waits_for_ != Next::kClose) event_del(&event_);
+  close(fd_);
+  if (reply_ != nullptr) {
+    reply_->Clear();
+    worker_.GiveBack(std::move(reply_));
+  }
+}
+
+void Connection::OnEvent(evutil_socket_t /*fd*/, short /*what*/, void* self) {
+  auto* connection = static_cast<Connection*>(self);
+  connection->worker_.RefreshNow();
+  connection->worker_.Run(*connection);
+}
+
+Connection::Next Connection::Start() {
+  WaitFor(Next::kRead);
+  return waits_for_;
+}
+
+Connection::Next Connection::Turn() {
+  active_s_.store(worker_.now_s(), std::memory_order_relaxed);
+  turn_sent_ = 0;
+  WaitFor(Advance());
+  return waits_for_;
+}
+
+Connection::Next Connection::Tick(uint32_t now_s, uint32_t blocked_limit_s) {
+  if (blocked()) {
+    const uint32_t idle = now_s - active_s_.load(std::memory_order_relaxed);
+    return blocked_limit_s != 0 && idle >= blocked_limit_s ? Next::kClose : waits_for_;
+  }
+  if (is_uploading_) {
+    session_->Tick();
+    // An upload that was given up wants no more bytes: the session has to say what now.
+    if (session_->UploadBuffer().empty()) return Turn();
+  }
+  return waits_for_;
+}
+
+Connection::Next Connection::Advance() {
+  const bool upload_ended = is_uploading_ && session_->UploadBuffer().empty();
+  if (waits_for_ == Next::kRead && !upload_ended) return ReadTurn();
+  if (waits_for_ == Next::kWrite) {
+    const Sent sent = Flush();
+    if (sent != Sent::kAll) return sent == Sent::kLost ? Next::kClose : Next::kWrite;
+    if (is_closing_) return Settle({}, Next::kClose);
+  }
+  // What was put aside comes before anything new.
+  const size_t kept = Unkeep();
+  return Process({worker_.scratch(), kept});
+}
+
+Connection::Next Connection::ReadTurn() {
+  size_t turn_bytes = 0;
+  while (turn_bytes < kReadTurnBytes) {
+    const size_t kept = Unkeep();
+    const Received received = Receive(kept);
+    if (received.is_over) return Next::kClose;
+    const size_t have = kept + received.bytes;
+    turn_bytes += received.total;
+    if (received.would_block) {
+      Keep({worker_.scratch(), have});
+      return Next::kRead;
+    }
+    const Next next = Process({worker_.scratch(), have});
+    if (next != Next::kRead || received.drained) return next;
+  }
+  worker_.stats().Add(ThreadCounter::conn_yields);
+  return Next::kRead;
+}
+
+Connection::Received Connection::Receive(size_t kept) {
+  // A little more than the upload wants: its end and the next command come with the same call.
+  constexpr size_t kBesideUpload = 2048;
+  char* const scratch = worker_.scratch() + kept;
+  const std::span<char> upload =
+      is_uploading_ && kept == 0 ? session_->UploadBuffer() : std::span<char>();
+  const size_t room = Worker::kScratchBytes - kept;
+  const size_t wanted = upload.empty() ? room : upload.size() + kBesideUpload;
+  ssize_t n = 0;
+  do {
+    if (upload.empty()) {
+      n = recv(fd_, scratch, room, 0);
+    } else {
+      const iovec parts[2] = {{upload.data(), upload.size()}, {scratch, kBesideUpload}};
+      n = readv(fd_, parts, 2);
+    }
+  } while (n < 0 && errno == EINTR);
+  Received received;
+  if (n <= 0) {
+    received.would_block = n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+    received.is_over = !received.would_block;
+    return received;
+  }
+  const auto bytes = static_cast<size_t>(n);
+  worker_.stats().Add(ThreadCounter::bytes_read, bytes);
+  received.drained = bytes < wanted;
+  const size_t uploaded = std::min(bytes, upload.size());
+  if (uploaded > 0) session_->Uploaded(uploaded);
+  received.total = bytes;
+  received.bytes = bytes - uploaded;
+  return received;
+}
+
+Connection::Next Connection::Process(std::string_view input) {
+  if (is_uploading_ && input.empty() && !session_->UploadBuffer().empty()) {
+    set_state(ConnectionState::kUpload);
+    return Next::kRead;
+  }
+  set_state(ConnectionState::kParse);
+  if (reply_ == nullptr) reply_ = worker_.Borrow();
+  int idle_rounds = 0;  // rounds without any progress: a session that does that is broken
+  while (idle_rounds < 3) {
+    const size_t pending = reply_->pending_bytes();
+    const Session::Progress progress = session_->Consume(input, *reply_);
+    input.remove_prefix(progress.consumed);
+    is_uploading_ = progress.state == SessionState::kUploading;
+    const bool moved = progress.consumed > 0 || reply_->pending_bytes() != pending;
+    idle_rounds = moved ? 0 : idle_rounds + 1;
+    switch (progress.state) {
+      case SessionState::kNeedInput:
+        return input.size() > Session::kMaxPending ? Next::kClose : Settle(input, Next::kRead);
+      case SessionState::kOutputFull:
+        switch (Flush()) {
+          case Sent::kAll:
+            if (pending > 0) idle_rounds = 0;
+            break;
+          case Sent::kStuck:
+            Keep(input);
+            set_state(ConnectionState::kWrite);
+            return Next::kWrite;
+          case Sent::kLost:
+            return Next::kClose;
+        }
+        break;
+      case SessionState::kUploading:
+        if (input.empty() && !session_->UploadBuffer().empty()) return Settle({}, Next::kRead);
+        if (FeedUpload(&input)) idle_rounds = 0;
+        break;
+      case SessionState::kWaiting:
+        return Settle(input, Next::kWait);
+      case SessionState::kClosing:
+        is_closing_ = true;
+        return Settle({}, Next::kClose);
+    }
+  }
+  return Next::kClose;
+}
+
+bool Connection::FeedUpload(std::string_view* input) {
+  const std::span<char> buffer = session_->UploadBuffer();
+  const size_t n = std::min(buffer.size(), input->size());
+  if (n == 0) return false;
+  std::memcpy(buffer.data(), input->data(), n);
+  session_->Uploaded(n);
+  input->remove_prefix(n);
+  return true;
+}
+
+Connection::Next Connection::Settle(std::string_view rest, Next next) {
+  Keep(rest);
+  if (reply_ != nullptr && !reply_->empty()) {
+    switch (Flush()) {
+      case Sent::kAll:
+        break;
+      case Sent::kStuck:
+        set_state(ConnectionState::kWrite);
+        return Next::kWrite;
+      case Sent::kLost:
+        return Next::kClose;
+    }
+  }
+  if (reply_ != nullptr) {
+    reply_->Clear();
+    worker_.GiveBack(std::move(reply_));
+  }
+  if (next == Next::kClose) Lingerless();
+  set_state(next == Next::kWait   ? ConnectionState::kWaiting
+            : is_uploading_       ? ConnectionState::kUpload
+                                  : ConnectionState::kRead);
+  return next;
+}
+
+Connection::Sent Connection::Flush() {
+  if (reply_ == nullptr) return Sent::kAll;
+  while (!reply_->empty()) {
+    if (turn_sent_ >= kWriteTurnBytes) {
+      worker_.stats().Add(ThreadCounter::conn_yields);
+      return Sent::kStuck;
+    }
+    iovec parts[ReplyBuffer::kMaxSegments];
+    const size_t count = reply_->Gather(parts);
+    size_t offered = 0;
+    for (size_t i = 0; i < count; ++i) offered += parts[i].iov_len;
+    ssize_t n = 0;
+    do {
+      if (count == 1) {
+        n = send(fd_, parts[0].iov_base, parts[0].iov_len, MSG_NOSIGNAL);
+      } else {
+        msghdr message{};
+        message.msg_iov = parts;
+        message.msg_iovlen = count;
+        n = sendmsg(fd_, &message, MSG_NOSIGNAL);
+      }
+    } while (n < 0 && errno == EINTR);
+    if (n < 0) return errno == EAGAIN || errno == EWOULDBLOCK ? Sent::kStuck : Sent::kLost;
+    const auto sent = static_cast<size_t>(n);
+    worker_.stats().Add(ThreadCounter::bytes_written, sent);
+    reply_->Drop(sent);
+    turn_sent_ += static_cast<uint32_t>(sent);
+    if (sent < offered) return Sent::kStuck;
+  }
+  reply_->Clear();
+  return Sent::kAll;
+}
+
+void Connection::Keep(std::string_view rest) {
+  if (rest.empty()) return;
+  kept_ = std::make_unique_for_overwrite<char[]>(rest.size());
+  std::memcpy(kept_.get(), rest.data(), rest.size());
+  kept_bytes_ = static_cast<uint32_t>(rest.size());
+}
+
+size_t Connection::Unkeep() {
+  const size_t bytes = kept_bytes_;
+  if (bytes == 0) return 0;
+  std::memcpy(worker_.scratch(), kept_.get(), bytes);
+  kept_.reset();
+  kept_bytes_ = 0;
+  return bytes;
+}
+
+void Connection::WaitFor(Next next) {
+  if (next != waits_for_) {
+    if (waits_for_ == Next::kRead || waits_for_ == Next::kWrite) event_del(&event_);
+    if (next == Next::kRead || next == Next::kWrite) {
+      const short what = next == Next::kRead ? EV_READ : EV_WRITE;
+      event_assign(&event_, worker_.base(), fd_, static_cast<short>(what | EV_PERSIST), OnEvent,
+                   this);
+      if (event_add(&event_, nullptr) != 0) next = Next::kClose;
+    }
+    waits_for_ = next;
+  }
+  if (next != Next::kClose) worker_.Attend(*this, next == Next::kWrite || is_uploading_);
+}
+
+// Closing with unread input would reset the connection and could take the last reply with it.
+void Connection::Lingerless() {
+  shutdown(fd_, SHUT_WR);
+  (void)recv(fd_, worker_.scratch(), Worker::kScratchBytes, MSG_DONTWAIT);
+}
+
+}  // namespace larder::server

@@ -1,0 +1,110 @@
+// server/connection.h — one client: its socket and its event, between the kernel and a Session.
+//
+// Owner: Worker.  Threads: that worker only, but for the copies that Describe() takes.
+// Memory: while idle this object and the session, nothing else; input that is not consumed is kept
+// in a block of just its size, output in a ReplyBuffer borrowed from the worker.
+// A connection reads or writes, never both: while a reply is stuck, nothing more is read, so a
+// client that does not read costs one ReplyBuffer and one scratch buffer's worth of input.
+
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+
+#include "protocol/session.h"
+#include "server/event_loop.h"
+
+namespace larder::server {
+
+class Worker;
+
+// What `stats conns` shows.
+enum class ConnectionState : uint8_t { kRead, kParse, kUpload, kWaiting, kWrite };
+
+// memcached's name of it, conn_read and so on.
+[[nodiscard]] std::string_view StateName(ConnectionState state);
+
+// A place in a doubly linked ring.
+struct RingHook {
+  RingHook* before = nullptr;
+  RingHook* after = nullptr;
+};
+
+class Connection : private RingHook {
+ public:
+  // Bytes read and written in one turn before others get theirs.
+  static constexpr size_t kReadTurnBytes = 256 * 1024;
+  static constexpr size_t kWriteTurnBytes = 1024 * 1024;
+
+  Connection(Worker& worker, UniqueFd fd, uint16_t listener, std::unique_ptr<Session> session);
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+  ~Connection();
+
+  // What to wait for next; kClose: nothing, destroy it.
+  enum class Next : uint8_t { kRead, kWrite, kWait, kClose };
+
+  // Begins to read.
+  [[nodiscard]] Next Start();
+  // Its turn: the socket is ready, or its time to wait is over.  Throws bad_alloc, after which it
+  // has to be destroyed.
+  [[nodiscard]] Next Turn();
+  // Once a tick, while attended: see Worker.  `blocked_limit_s` 0: no limit.
+  [[nodiscard]] Next Tick(uint32_t now_s, uint32_t blocked_limit_s);
+
+  [[nodiscard]] bool blocked() const { return waits_for_ == Next::kWrite; }
+  [[nodiscard]] bool waiting() const { return waits_for_ == Next::kWait; }
+
+ private:
+  friend class Worker;
+
+  enum class Sent : uint8_t { kAll, kStuck, kLost };
+  struct Received {
+    size_t total = 0;
+    size_t bytes = 0;         // of them, in the scratch buffer; the others went into the upload
+    bool drained = false;     // the socket had no more
+    bool is_over = false;     // end of input, or broken
+    bool would_block = false;
+  };
+
+  Next Advance();
+  Next ReadTurn();
+  Received Receive(size_t kept);
+  Next Process(std::string_view input);
+  // Puts the front of `input` into the upload.  False when the session takes nothing at all.
+  bool FeedUpload(std::string_view* input);
+  Next Settle(std::string_view rest, Next next);
+  Sent Flush();
+  void Keep(std::string_view rest);
+  // Moves what was kept to the front of the scratch buffer; returns how much.
+  size_t Unkeep();
+  void WaitFor(Next next);
+  void Lingerless();
+  static void OnEvent(evutil_socket_t fd, short what, void* self);
+
+  void set_state(ConnectionState state) { state_.store(state, std::memory_order_relaxed); }
+
+  event event_{};
+  Worker& worker_;
+  std::unique_ptr<Session> session_;
+  std::unique_ptr<ReplyBuffer> reply_;
+  std::unique_ptr<char[]> kept_;
+  uint32_t kept_bytes_ = 0;
+  uint32_t attended_at_ = 0;  // its index in the worker's list, plus 1; 0: not attended
+  uint32_t turn_sent_ = 0;    // bytes sent in this turn
+  std::atomic<uint32_t> active_s_;
+  int fd_;
+  uint16_t listener_;
+  Next waits_for_ = Next::kClose;
+  std::atomic<ConnectionState> state_{ConnectionState::kRead};
+  bool is_uploading_ = false;
+  bool is_closing_ = false;
+};
+
+// Its share of the promise of 400 bytes an idle client; a session and libevent's map need the rest.
+static_assert(sizeof(Connection) <= 240);
+
+}  // namespace larder::server

@@ -1,0 +1,74 @@
+// server/endpoint.h — where to listen: what -l, -p and -s say, and the sockets made of it.
+//
+// Threads: any; the functions that resolve and bind block, and belong before serving.
+
+#pragma once
+
+#include <sys/socket.h>
+#include <sys/types.h>
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace larder::server {
+
+// A file descriptor that is closed with its owner.
+class UniqueFd {
+ public:
+  UniqueFd() = default;
+  explicit UniqueFd(int fd) : fd_(fd) {}
+  UniqueFd(UniqueFd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  UniqueFd& operator=(UniqueFd&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+  }
+  UniqueFd(const UniqueFd&) = delete;
+  UniqueFd& operator=(const UniqueFd&) = delete;
+  ~UniqueFd() { Reset(); }
+
+  [[nodiscard]] int get() const { return fd_; }
+  [[nodiscard]] bool valid() const { return fd_ >= 0; }
+  [[nodiscard]] int Release() { return std::exchange(fd_, -1); }
+  void Reset();
+
+ private:
+  int fd_ = -1;
+};
+
+// One place to listen at, as written by the user.
+struct Endpoint {
+  std::string host;       // empty: every address
+  int port = -1;          // 0..65535; 0 stands for any free port
+  std::string unix_path;  // when set, nothing else counts but the mode
+  mode_t unix_mode = 0700;
+
+  [[nodiscard]] std::string ToString() const;
+};
+
+// Reads `host`, `host:port`, `[v6]`, `[v6]:port`, a bare v6 address or `*`.  The error says what is
+// wrong with `text`.
+[[nodiscard]] absl::StatusOr<Endpoint> ParseEndpoint(std::string_view text, int default_port);
+
+struct ListeningSocket {
+  UniqueFd fd;
+  int family = AF_UNSPEC;
+  int port = 0;             // as bound; 0 for a unix socket
+  std::string description;  // tcp:0.0.0.0:11211, tcp6:[::]:11211, unix:/path
+};
+
+// Binds and listens, non-blocking, close-on-exec.  One endpoint can give several sockets (IPv4 and
+// IPv6); a family that the machine does not have is skipped as long as another one works.
+[[nodiscard]] absl::StatusOr<std::vector<ListeningSocket>> Listen(const Endpoint& endpoint,
+                                                                  int backlog);
+
+// memcached's way to write an address: tcp:127.0.0.1:4711, tcp6:[::1]:4711, unix:/path.
+[[nodiscard]] std::string DescribeAddress(const sockaddr_storage& address, socklen_t length);
+// The same for the far end of a connected socket, or (`local`) for its near end.
+[[nodiscard]] std::string DescribeSocket(int fd, bool local);
+
+}  // namespace larder::server

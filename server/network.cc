@@ -1,0 +1,104 @@
+#include "server/network.h"
+
+#include <utility>
+
+namespace larder::server {
+
+Network::Network(NetworkOptions options, const Clock& clock, StatsRegistry& stats,
+                 SessionFactory factory)
+    : options_(std::move(options)), clock_(clock), stats_(stats), factory_(std::move(factory)) {}
+
+Network::~Network() {
+  for (auto& worker : workers_) worker->Stop();
+  workers_.clear();
+}
+
+absl::Status Network::Bind(std::vector<ListeningSocket>* sockets) const {
+  for (const Endpoint& endpoint : options_.endpoints) {
+    auto bound = Listen(endpoint, options_.backlog);
+    if (!bound.ok()) {
+      const std::string why(bound.status().message().data(), bound.status().message().size());
+      return {bound.status().code(), endpoint.ToString() + ": " + why};
+    }
+    for (ListeningSocket& socket : *bound) sockets->push_back(std::move(socket));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Network::Start() {
+  base_ = MakeEventBase();
+  if (base_ == nullptr || stop_.fd() < 0) return absl::ResourceExhaustedError("no event loop");
+  std::vector<ListeningSocket> sockets;
+  if (absl::Status status = Bind(&sockets); !status.ok()) return status;
+  on_stop_.Assign(
+      base_.get(), stop_.fd(), EV_READ | EV_PERSIST,
+      [](evutil_socket_t, short, void* base) {
+        event_base_loopbreak(static_cast<event_base*>(base));
+      },
+      base_.get());
+  acceptor_ = std::make_unique<Acceptor>(
+      options_.acceptor, base_.get(), std::move(sockets), clients_,
+      [this](int fd, uint16_t listener) {
+        dealt_[next_worker_].push_back({fd, listener});
+        next_worker_ = (next_worker_ + 1) % workers_.size();
+      },
+      [this] { Deal(); });
+  for (int i = 0; i < options_.threads; ++i) {
+    workers_.push_back(std::make_unique<Worker>(options_.worker, clock_, *stats_.NewCell(),
+                                                factory_, clients_));
+    if (!workers_.back()->Start("worker-" + std::to_string(i))) {
+      return absl::ResourceExhaustedError("cannot start worker " + std::to_string(i));
+    }
+  }
+  dealt_.resize(workers_.size());
+  if (!on_stop_.Arm() || !acceptor_->Start()) {
+    return absl::ResourceExhaustedError("no events for the listening sockets");
+  }
+  return absl::OkStatus();
+}
+
+void Network::Deal() {
+  for (size_t i = 0; i < workers_.size(); ++i) {
+    if (!dealt_[i].empty()) workers_[i]->Adopt(&dealt_[i]);
+  }
+}
+
+void Network::Watch(int fd, std::function<void()> ready) {
+  auto& watched = watched_.emplace_back(std::make_unique<Watched>());
+  watched->ready = std::move(ready);
+  watched->event.Assign(
+      base_.get(), fd, EV_READ | EV_PERSIST,
+      [](evutil_socket_t, short, void* arg) { static_cast<Watched*>(arg)->ready(); },
+      watched.get());
+  watched->event.Arm();
+}
+
+void Network::Run() {
+  event_base_loop(base_.get(), EVLOOP_NO_EXIT_ON_EMPTY);
+  acceptor_->Stop();
+  for (auto& worker : workers_) worker->Stop();
+  for (auto& worker : workers_) worker->Join();
+}
+
+void Network::Stop() { stop_.Signal(); }
+
+int Network::tcp_port() const {
+  for (const ListeningSocket& socket : sockets()) {
+    if (socket.family != AF_UNIX) return socket.port;
+  }
+  return 0;
+}
+
+std::vector<ConnectionRow> Network::Connections() const {
+  std::vector<ConnectionRow> rows;
+  for (const auto& worker : workers_) worker->Describe(&rows);
+  return rows;
+}
+
+uint64_t Network::reply_buffers() const {
+  uint64_t sum = 0;
+  for (const auto& worker : workers_) sum += worker->reply_buffers();
+  return sum;
+}
+
+}  // namespace larder::server

@@ -1,0 +1,84 @@
+// server/network.h — sockets and threads around a cache, without the cache: listens, accepts,
+// deals clients to workers.
+//
+// Owner: Server, or a test with sessions of its own.  Threads: Start and Run by the main one; Stop
+// and the readers by any.
+// Two of them fit one process; nothing is global.
+
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "core/base/clock.h"
+#include "core/thread_stats.h"
+#include "server/acceptor.h"
+#include "server/client_counters.h"
+#include "server/endpoint.h"
+#include "server/worker.h"
+
+namespace larder::server {
+
+struct NetworkOptions {
+  std::vector<Endpoint> endpoints;
+  int backlog = 1024;
+  int threads = 1;
+  AcceptorOptions acceptor;
+  WorkerOptions worker;
+};
+
+class Network {
+ public:
+  // REQUIRES: clock, stats and whatever the factory refers to outlive it.
+  Network(NetworkOptions options, const Clock& clock, StatsRegistry& stats, SessionFactory factory);
+  Network(const Network&) = delete;
+  Network& operator=(const Network&) = delete;
+  ~Network();  // Stop() and wait
+
+  // Binds every endpoint, then starts the workers.  Fails with the endpoint's name and why.
+  [[nodiscard]] absl::Status Start();
+  // Calls `ready` on the loop whenever `fd` is readable.  Between Start() and Run().
+  void Watch(int fd, std::function<void()> ready);
+  // Accepts until Stop(); then closes the listeners, lets the workers answer what they have read
+  // and ends them.
+  void Run();
+  // Makes Run() return; any thread.
+  void Stop();
+
+  // Any thread, from Start() on.
+  [[nodiscard]] const std::vector<ListeningSocket>& sockets() const { return acceptor_->sockets(); }
+  // The port of the first TCP socket; 0 when there is none.
+  [[nodiscard]] int tcp_port() const;
+  [[nodiscard]] ClientCounters& clients() { return clients_; }
+  [[nodiscard]] const NetworkOptions& options() const { return options_; }
+  [[nodiscard]] std::vector<ConnectionRow> Connections() const;
+  [[nodiscard]] uint64_t reply_buffers() const;
+
+ private:
+  struct Watched {
+    Event event;
+    std::function<void()> ready;
+  };
+
+  [[nodiscard]] absl::Status Bind(std::vector<ListeningSocket>* sockets) const;
+  void Deal();
+
+  const NetworkOptions options_;
+  const Clock& clock_;
+  StatsRegistry& stats_;
+  const SessionFactory factory_;
+  ClientCounters clients_;
+  EventBase base_;
+  Wakeup stop_;
+  Event on_stop_;
+  std::vector<std::unique_ptr<Watched>> watched_;
+  std::unique_ptr<Acceptor> acceptor_;
+  std::vector<std::unique_ptr<Worker>> workers_;
+  std::vector<std::vector<NewClient>> dealt_;  // to each worker, in this batch
+  size_t next_worker_ = 0;
+};
+
+}  // namespace larder::server

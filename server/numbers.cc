@@ -1,0 +1,75 @@
+#include "server/numbers.h"
+
+#include <charconv>
+#include <cmath>
+#include <limits>
+
+namespace larder::server {
+namespace {
+
+std::string_view WithoutPlus(std::string_view text) {
+  if (text.size() > 1 && text[0] == '+' && text[1] != '-') text.remove_prefix(1);
+  return text;
+}
+
+}  // namespace
+
+std::optional<int64_t> ParseInteger(std::string_view text) {
+  text = WithoutPlus(text);
+  int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+std::optional<double> ParseFraction(std::string_view text) {
+  text = WithoutPlus(text);
+  double value = 0;
+  const auto [end, error] =
+      std::from_chars(text.data(), text.data() + text.size(), value, std::chars_format::fixed);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  if (!std::isfinite(value)) return std::nullopt;
+  return value;
+}
+
+std::optional<uint64_t> ParseBytes(std::string_view text, uint64_t unit) {
+  text = WithoutPlus(text);
+  uint64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc()) return std::nullopt;
+  std::string_view suffix = text.substr(static_cast<size_t>(end - text.data()));
+  if (suffix.size() == 2 && (suffix[1] == 'b' || suffix[1] == 'B')) suffix.remove_suffix(1);
+  if (suffix.size() > 1) return std::nullopt;
+  if (suffix.size() == 1) {
+    switch (suffix[0]) {
+      case 'k':
+      case 'K':
+        unit = 1ULL << 10;
+        break;
+      case 'm':
+      case 'M':
+        unit = 1ULL << 20;
+        break;
+      case 'g':
+      case 'G':
+        unit = 1ULL << 30;
+        break;
+      default:
+        return std::nullopt;
+    }
+  }
+  if (value > std::numeric_limits<uint64_t>::max() / unit) return std::nullopt;
+  return value * unit;
+}
+
+std::string NotANumber(std::string_view what, std::string_view text) {
+  std::string line = std::string(what) + ": '" + std::string(text) + "' is not a number";
+  int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error == std::errc() && end != text.data()) {
+    line += "; did you mean " + std::to_string(value) + "?";
+  }
+  return line;
+}
+
+}  // namespace larder::server

@@ -1,0 +1,295 @@
+#include "server/option_table.h"
+
+#include <limits>
+
+#include "server/numbers.h"
+
+namespace larder::server {
+namespace {
+
+Refusal Usage(std::string text) { return {kExitUsage, std::move(text)}; }
+Refusal Failure(std::string text) { return {kExitFailure, std::move(text)}; }
+
+// An int of at least `least`, or why not.
+Refusal ToInt(std::string_view flag, std::string_view text, int64_t least, std::string_view rule,
+              int* out) {
+  const auto value = ParseInteger(text);
+  if (!value) return Usage(NotANumber(flag, text));
+  if (*value < least || *value > std::numeric_limits<int>::max()) {
+    return Failure(std::string(flag) + ": " + std::string(rule));
+  }
+  *out = static_cast<int>(*value);
+  return {};
+}
+
+Refusal SetPort(Options& options, std::string_view text) {
+  const auto value = ParseInteger(text);
+  if (!value) return Usage(NotANumber("-p", text));
+  if (*value > 65535 || *value < -1) {
+    return Usage("ERROR: Invalid port number " + std::string(text) + ".");
+  }
+  options.port = static_cast<int>(*value);
+  return {};
+}
+
+Refusal SetUdpPort(Options& /*options*/, std::string_view text) {
+  const auto value = ParseInteger(text);
+  if (!value) return Usage(NotANumber("-U", text));
+  if (*value == 0) return {};
+  return Usage("-U: UDP is not supported yet; only -U 0 (off) is");
+}
+
+Refusal SetUnixPath(Options& options, std::string_view text) {
+  if (text.empty()) return Usage("-s: the path of the socket is missing");
+  options.unix_path = text;
+  return {};
+}
+
+Refusal SetUnixMode(Options& options, std::string_view text) {
+  unsigned mode = 0;
+  for (const char c : text) {
+    if (c < '0' || c > '7' || mode > 0777) {
+      return Usage("-a: '" + std::string(text) + "' is not an octal mode such as 700");
+    }
+    mode = mode * 8 + static_cast<unsigned>(c - '0');
+  }
+  if (text.empty() || mode > 0777) return Usage("-a: an octal mode such as 700 is needed");
+  options.unix_mode = static_cast<mode_t>(mode);
+  return {};
+}
+
+Refusal AddListen(Options& options, std::string_view text) {
+  while (true) {
+    const size_t cut = text.find_first_of(",;");
+    const std::string_view one = text.substr(0, cut);
+    if (!one.empty()) options.listen.emplace_back(one);
+    if (cut == std::string_view::npos) return {};
+    text.remove_prefix(cut + 1);
+  }
+}
+
+Refusal SetBacklog(Options& options, std::string_view text) {
+  return ToInt("-b", text, 0, "the backlog must not be negative", &options.backlog);
+}
+
+Refusal SetConnections(Options& options, std::string_view text) {
+  return ToInt("-c", text, 1, "Maximum connections must be greater than 0",
+               &options.max_connections);
+}
+
+Refusal SetProtocol(Options& options, std::string_view text) {
+  if (text == "auto") {
+    options.protocol = BindingProtocol::kAuto;
+  } else if (text == "ascii") {
+    options.protocol = BindingProtocol::kAscii;
+  } else if (text == "binary") {
+    return Usage("-B: the binary protocol is not supported yet; use auto or ascii");
+  } else {
+    return Usage("Invalid value for binding protocol: " + std::string(text) +
+                 "\n -- should be one of auto, binary, or ascii");
+  }
+  return {};
+}
+
+Refusal SetMemory(Options& options, std::string_view text) {
+  const auto bytes = ParseBytes(text, 1 << 20);
+  if (!bytes) {
+    const auto number = ParseInteger(text);
+    if (number && *number < 0) return Usage("-m: memory cannot be negative");
+    return Usage(NotANumber("-m", text) + " (megabytes, or 512m, 4g)");
+  }
+  options.store.memory_bytes = *bytes;
+  return {};
+}
+
+Refusal SetItemSize(Options& options, std::string_view text) {
+  const auto bytes = ParseBytes(text, 1);
+  if (!bytes) return Usage(NotANumber("-I", text) + " (bytes, or 512k, 2m)");
+  if (*bytes < 1024) return Usage("Item max size cannot be less than 1024 bytes.");
+  if (*bytes > (1ULL << 30)) return Usage("Cannot set item size limit higher than a gigabyte.");
+  options.store.max_item_bytes = static_cast<size_t>(*bytes);
+  return {};
+}
+
+Refusal SetFactor(Options& options, std::string_view text) {
+  const auto factor = ParseFraction(text);
+  if (!factor) return Usage(NotANumber("-f", text));
+  if (*factor <= 1.0) return Failure("-f: Factor must be greater than 1");
+  options.store.growth_factor = *factor;
+  return {};
+}
+
+Refusal SetMinChunk(Options& options, std::string_view text) {
+  int bytes = 0;
+  Refusal refusal = ToInt("-n", text, 1, "Chunk size must be greater than 0", &bytes);
+  if (refusal.refused()) return refusal;
+  if (bytes > 64 * 1024) return Failure("-n: more than 64 kilobytes for the smallest chunk");
+  options.store.min_chunk_payload = static_cast<size_t>(bytes);
+  return {};
+}
+
+Refusal SetThreads(Options& options, std::string_view text) {
+  Refusal refusal =
+      ToInt("-t", text, 1, "Number of threads must be greater than 0", &options.threads);
+  if (refusal.refused()) return refusal;
+  if (options.threads > 1024) return Failure("-t: more than 1024 threads");
+  if (options.threads > 64) {
+    options.warnings.emplace_back(
+        "-t: so many worker threads are rarely of use; one a core is the default");
+  }
+  return {};
+}
+
+Refusal SetReqsPerEvent(Options& options, std::string_view text) {
+  return ToInt("-R", text, 1, "Number of requests per event must be greater than 0",
+               &options.reqs_per_event);
+}
+
+Refusal SetDelimiter(Options& options, std::string_view text) {
+  if (text.size() != 1) return Usage("-D: exactly one character is needed, such as -D :");
+  options.prefix_delimiter = text[0];
+  options.detail_enabled = true;
+  options.warnings.emplace_back("-D: statistics by prefix are not collected yet");
+  return {};
+}
+
+Refusal SetNapiIds(Options& options, std::string_view text) {
+  options.napi_ids = text;
+  options.warnings.emplace_back("-N: connections are dealt round-robin, NAPI ids are not looked at");
+  return {};
+}
+
+// Switches.
+Refusal SetDaemon(Options& o, std::string_view) { return o.daemon = true, Refusal{}; }
+Refusal SetCoreDumps(Options& o, std::string_view) { return o.core_dumps = true, Refusal{}; }
+Refusal SetLockMemory(Options& o, std::string_view) { return o.store.lock_memory = true, Refusal{}; }
+Refusal SetNoEvictions(Options& o, std::string_view) { return o.store.evict = false, Refusal{}; }
+Refusal SetNoCas(Options& o, std::string_view) { return o.store.use_cas = false, Refusal{}; }
+Refusal SetNoFlush(Options& o, std::string_view) { return o.flush_enabled = false, Refusal{}; }
+Refusal SetNoDump(Options& o, std::string_view) { return o.dump_enabled = false, Refusal{}; }
+Refusal SetNoWatch(Options& o, std::string_view) { return o.watch_enabled = false, Refusal{}; }
+Refusal SetLargePages(Options& o, std::string_view) { return o.store.preallocate = true, Refusal{}; }
+Refusal SetUser(Options& o, std::string_view text) { return o.user = text, Refusal{}; }
+Refusal SetPidFile(Options& o, std::string_view text) { return o.pid_file = text, Refusal{}; }
+Refusal MoreVerbose(Options& o, std::string_view) {
+  if (o.verbosity < 3) ++o.verbosity;
+  return {};
+}
+Refusal SetShutdown(Options& o, std::string_view) {
+  o.shutdown_enabled = true;
+  o.warnings.emplace_back("-A: the shutdown command is not there yet; stop with SIGTERM");
+  return {};
+}
+// -h, -i and -V end the run before any row is applied.
+Refusal Nothing(Options& /*options*/, std::string_view /*text*/) { return {}; }
+
+Refusal RefuseSasl(Options&, std::string_view) {
+  return Usage("-S: SASL authentication is not supported yet");
+}
+Refusal RefuseAuthFile(Options&, std::string_view) {
+  return Usage("-Y: authentication by a file of users is not supported yet");
+}
+Refusal RefuseTls(Options&, std::string_view) { return Usage("-Z: TLS is not supported yet"); }
+Refusal RefuseMemoryFile(Options&, std::string_view) {
+  return Usage("-e: keeping items over a restart is not supported yet");
+}
+
+constexpr auto kNetwork = OptionGroup::kNetwork;
+constexpr auto kMemory = OptionGroup::kMemory;
+constexpr auto kWork = OptionGroup::kWork;
+constexpr auto kSecurity = OptionGroup::kSecurity;
+constexpr auto kProcess = OptionGroup::kProcess;
+constexpr auto kInformation = OptionGroup::kInformation;
+
+constexpr OptionRow kRows[] = {
+    {'p', "port", "num", kNetwork, "TCP port; 0: none, -1: any free one", "11211", "-p 11311",
+     SetPort},
+    {'U', "udp-port", "num", kNetwork, "UDP port; only 0 (off) for now", "0", "", SetUdpPort},
+    {'s', "unix-socket", "file", kNetwork, "listen on this unix socket instead of TCP", "",
+     "-s /run/larder.sock", SetUnixPath},
+    {'a', "unix-mask", "mode", kNetwork, "access mode of the unix socket, octal", "700", "-a 770",
+     SetUnixMode},
+    {'l', "listen", "addr", kNetwork,
+     "addresses to listen on, cut at commas: host, host:port, [v6]:port, *", "*",
+     "-l 127.0.0.1,[::1]:11212", AddListen},
+    {'b', "listen-backlog", "num", kNetwork, "connections the kernel keeps ready to be accepted",
+     "1024", "", SetBacklog},
+    {'c', "conn-limit", "num", kNetwork, "clients served at the same time", "1024", "-c 16384",
+     SetConnections},
+    {'B', "protocol", "name", kNetwork, "auto or ascii (binary is not there yet)", "auto", "",
+     SetProtocol},
+    {'N', "napi-ids", "num", kNetwork, "accepted, of no effect", "", "", SetNapiIds},
+
+    {'m', "memory-limit", "size", kMemory, "memory for items: megabytes, or 512m, 4g", "64",
+     "-m 4g", SetMemory},
+    {'M', "disable-evictions", "", kMemory, "when full, refuse to store instead of evicting", "",
+     "", SetNoEvictions},
+    {'I', "max-item-size", "size", kMemory, "largest item: bytes, or 512k, 2m (1k to 1024m)", "1m",
+     "-I 5m", SetItemSize},
+    {'f', "slab-growth-factor", "num", kMemory, "ratio of one chunk size to the one before", "1.08",
+     "-f 1.25", SetFactor},
+    {'n', "slab-min-size", "bytes", kMemory, "room for key, flags and value in the smallest chunk",
+     "48", "", SetMinChunk},
+    {'L', "enable-largepages", "", kMemory, "take all memory at the start, in large pages", "", "",
+     SetLargePages},
+    {'k', "lock-memory", "", kMemory, "lock all memory, so that it is never swapped out", "", "",
+     SetLockMemory},
+    {'C', "disable-cas", "", kMemory, "keep no CAS numbers: 8 bytes less an item", "", "",
+     SetNoCas},
+    {'e', "memory-file", "file", kMemory, "keep items over a restart (not there yet)", "", "",
+     RefuseMemoryFile},
+
+    {'t', "threads", "num", kWork, "worker threads", "one a core", "-t 4", SetThreads},
+    {'R', "max-reqs-per-event", "num", kWork, "accepted; batches are bounded by bytes here", "20",
+     "", SetReqsPerEvent},
+    {'D', "prefix-delimiter", "char", kWork, "end of a key's prefix, for statistics by prefix", ":",
+     "", SetDelimiter},
+    {'o', "extended", "list", kWork, "suboptions, cut at commas; listed below", "",
+     "-o idle_timeout=300,track_sizes", ApplySuboptions},
+
+    {'S', "enable-sasl", "", kSecurity, "SASL authentication (not there yet)", "", "", RefuseSasl},
+    {'Y', "auth-file", "file", kSecurity, "users and passwords (not there yet)", "", "",
+     RefuseAuthFile},
+    {'Z', "enable-ssl", "", kSecurity, "TLS (not there yet)", "", "", RefuseTls},
+    {'F', "disable-flush-all", "", kSecurity, "refuse flush_all", "", "", SetNoFlush},
+    {'X', "disable-dumping", "", kSecurity, "refuse commands that list keys", "", "", SetNoDump},
+    {'W', "disable-watch", "", kSecurity, "refuse the watch command", "", "", SetNoWatch},
+    {'A', "enable-shutdown", "", kSecurity, "allow the shutdown command (not there yet)", "", "",
+     SetShutdown},
+
+    {'d', "daemon", "", kProcess, "run in the background", "", "", SetDaemon},
+    {'P', "pidfile", "file", kProcess, "write the process id to this file", "",
+     "-P /run/larder.pid", SetPidFile},
+    {'u', "user", "name", kProcess, "become this user; needed when started by root", "",
+     "-u memcache", SetUser},
+    {'r', "enable-coredumps", "", kProcess, "allow core files of any size", "", "", SetCoreDumps},
+
+    {'v', "verbose", "", kInformation, "say more; -vv and -vvv even more", "", "", MoreVerbose},
+    {'h', "help", "", kInformation, "print this and exit", "", "", Nothing},
+    {'i', "license", "", kInformation, "print the licence and exit", "", "", Nothing},
+    {'V', "version", "", kInformation, "print the version and exit", "", "", Nothing},
+};
+
+}  // namespace
+
+std::string_view GroupTitle(OptionGroup group) {
+  switch (group) {
+    case OptionGroup::kNetwork:
+      return "Network";
+    case OptionGroup::kMemory:
+      return "Memory";
+    case OptionGroup::kWork:
+      return "Work";
+    case OptionGroup::kSecurity:
+      return "Security";
+    case OptionGroup::kProcess:
+      return "Process";
+    case OptionGroup::kInformation:
+      return "Information";
+  }
+  return "";
+}
+
+std::span<const OptionRow> OptionRows() { return kRows; }
+
+}  // namespace larder::server

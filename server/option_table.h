@@ -1,0 +1,61 @@
+// server/option_table.h — one row a flag and one row a suboption of -o; parser, help and
+// documentation read the same rows.
+//
+// Threads: any; constant.
+
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "server/options.h"
+
+namespace larder::server {
+
+enum class OptionGroup : uint8_t {
+  kNetwork,
+  kMemory,
+  kWork,
+  kSecurity,
+  kProcess,
+  kInformation,
+};
+inline constexpr OptionGroup kOptionGroups[] = {
+    OptionGroup::kNetwork,  OptionGroup::kMemory,  OptionGroup::kWork,
+    OptionGroup::kSecurity, OptionGroup::kProcess, OptionGroup::kInformation,
+};
+[[nodiscard]] std::string_view GroupTitle(OptionGroup group);
+
+struct OptionRow {
+  char letter;
+  std::string_view name;      // the long one
+  std::string_view argument;  // what it is called in the help; empty: the flag takes none
+  OptionGroup group;
+  std::string_view help;
+  std::string_view fallback;  // the default, as it would be typed; may be empty
+  std::string_view example;   // may be empty
+  // Takes one occurrence into `options`; `value` is empty for a flag without argument.
+  Refusal (*apply)(Options& options, std::string_view value);
+
+  [[nodiscard]] bool takes_value() const { return !argument.empty(); }
+};
+
+[[nodiscard]] std::span<const OptionRow> OptionRows();
+
+enum class SuboptionValue : uint8_t { kNone, kRequired, kOptional };
+
+struct SuboptionRow {
+  std::string_view name;
+  SuboptionValue value;
+  std::string_view help;  // empty: left out of the help (deprecated or undocumented)
+  std::string_view fallback;
+  Refusal (*apply)(Options& options, const SuboptionRow& row, std::string_view value);
+};
+
+[[nodiscard]] std::span<const SuboptionRow> SuboptionRows();
+
+// Applies one -o argument, "a,b=c".
+[[nodiscard]] Refusal ApplySuboptions(Options& options, std::string_view text);
+
+}  // namespace larder::server

@@ -1,0 +1,147 @@
+#include "server/options.h"
+
+#include <sched.h>
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <algorithm>
+#include <deque>
+#include <thread>
+
+#include "server/argv.h"
+#include "server/help.h"
+#include "server/option_table.h"
+
+#ifndef LARDER_VERSION
+#define LARDER_VERSION "0.0.0"
+#endif
+
+namespace larder::server {
+namespace {
+
+constexpr size_t kPageBytes = 1 << 20;
+
+int CoreCount() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof(set), &set) == 0) return std::max(1, CPU_COUNT(&set));
+  return static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+}
+
+// Lets CLI11 collect the values of every flag, then applies them in the order of the table.
+Refusal Apply(const std::vector<std::string>& words, Options& options) {
+  CLI::App app;
+  app.set_help_flag();
+  struct Collected {
+    const OptionRow* row;
+    CLI::Option* option;
+    std::vector<std::string> values;
+  };
+  std::deque<Collected> rows;  // its elements must not move: CLI11 points to them
+  for (const OptionRow& row : OptionRows()) {
+    Collected& collected = rows.emplace_back(Collected{&row, nullptr, {}});
+    const std::string name = "--" + std::string(row.name);
+    collected.option = row.takes_value() ? app.add_option(name, collected.values)
+                                         : app.add_flag(name);
+    if (!row.takes_value()) continue;
+    collected.option->allow_extra_args(false);
+    collected.option->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  }
+  std::vector<std::string> reversed;  // as CLI11 wants them; "--x=" would take the next word
+  for (auto word = words.rbegin(); word != words.rend(); ++word) {
+    if (word->ends_with('=')) {
+      reversed.emplace_back();
+      reversed.push_back(word->substr(0, word->size() - 1));
+    } else {
+      reversed.push_back(*word);
+    }
+  }
+  try {
+    app.parse(std::move(reversed));
+  } catch (const CLI::ParseError& error) {
+    return {kExitFailure, error.what()};
+  }
+  for (const Collected& collected : rows) {
+    const OptionRow& row = *collected.row;
+    if (!row.takes_value()) {
+      for (size_t i = 0; i < collected.option->count(); ++i) {
+        if (Refusal refusal = row.apply(options, {}); refusal.refused()) return refusal;
+      }
+      continue;
+    }
+    const bool list = row.name == "listen" || row.name == "extended";
+    const size_t count = collected.values.size();
+    for (size_t i = list || count == 0 ? 0 : count - 1; i < count; ++i) {
+      if (Refusal refusal = row.apply(options, collected.values[i]); refusal.refused()) {
+        return refusal;
+      }
+    }
+  }
+  return {};
+}
+
+// Rules that bind several flags.
+Refusal Check(Options& options) {
+  const StoreOptions& store = options.store;
+  const std::string item = std::to_string(store.max_item_bytes);
+  const std::string chunk = std::to_string(store.max_chunk_bytes);
+  if (store.max_item_bytes > store.memory_bytes / 2) {
+    return {kExitUsage, "Cannot set item size limit higher than 1/2 of memory max."};
+  }
+  if (store.max_chunk_bytes > store.max_item_bytes) {
+    return {kExitUsage, "-I: " + item + " bytes are less than the largest chunk (" + chunk +
+                            "); lower -o slab_chunk_max too"};
+  }
+  if (store.max_item_bytes % store.max_chunk_bytes != 0) {
+    return {kExitUsage,
+            "-I: " + item + " bytes are no multiple of the largest chunk (" + chunk + ")"};
+  }
+  if (kPageBytes % store.max_chunk_bytes != 0) {
+    return {kExitUsage, "-o slab_chunk_max: " + chunk + " bytes do not divide a page of 1m"};
+  }
+  if (store.hot_percent + store.warm_percent > 80) {
+    return {kExitUsage, "-o hot_lru_pct + warm_lru_pct: cannot be more than 80 together"};
+  }
+  if (store.temporary_ttl_seconds >= 0 && !store.segmented) {
+    return {kExitUsage, "-o temporary_ttl: it needs lru_maintainer"};
+  }
+  if (!store.chunk_sizes.empty() && store.chunk_sizes.back() > store.max_chunk_bytes) {
+    return {kExitUsage, "-o slab_sizes: sizes must stay below slab_chunk_max (" + chunk + ")"};
+  }
+  if (options.unix_path.empty() && options.port == 0) {
+    return {kExitUsage, "-p 0 without -s: there would be nothing to listen on"};
+  }
+  return {};
+}
+
+ParsedCommandLine Refused(Refusal refusal) {
+  ParsedCommandLine result;
+  result.exit_code = refusal.exit_code;
+  result.err = std::move(refusal.text);
+  if (!result.err.ends_with('\n')) result.err += '\n';
+  return result;
+}
+
+}  // namespace
+
+std::string_view Version() { return LARDER_VERSION; }
+
+ParsedCommandLine ParseCommandLine(std::span<const std::string> args) {
+  PlainArguments plain = NormaliseArguments(args);
+  if (plain.refusal.refused()) return Refused(std::move(plain.refusal));
+  ParsedCommandLine result;
+  if (plain.ended_by == "help") return result.out = HelpText(), result;
+  if (plain.ended_by == "license") return result.out = LicenceText(), result;
+  if (plain.ended_by == "version") return result.out = VersionText(), result;
+
+  Refusal refusal = Apply(plain.words, result.options);
+  if (!refusal.refused()) refusal = Check(result.options);
+  if (refusal.refused()) return Refused(std::move(refusal));
+  if (result.options.threads == 0) result.options.threads = CoreCount();
+  result.options.store.threads = static_cast<unsigned>(result.options.threads);
+  result.run = true;
+  return result;
+}
+
+}  // namespace larder::server

@@ -1,0 +1,104 @@
+// server/options.h — what the command line asked for, and how it is read.
+//
+// Owner: main, then Server (a copy, unchanged from then on).  Threads: any, once parsed.
+// Facts: memcached's command line, flag for flag; see docs/REFERENCE.md for what each does here.
+
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/store.h"
+
+namespace larder::server {
+
+// sysexits.h, as memcached uses them; kExitFailure is for flags it does not know.
+inline constexpr int kExitOk = 0;
+inline constexpr int kExitFailure = 1;
+inline constexpr int kExitUsage = 64;
+inline constexpr int kExitNoUser = 67;
+inline constexpr int kExitOsError = 71;
+
+enum class BindingProtocol : uint8_t { kAuto, kAscii };
+
+struct Options {
+  // The engine: -m -I -f -n -C -M -k -L and the -o suboptions about memory.
+  StoreOptions store;
+
+  // Network.
+  int port = 11211;                 // -p; 0: no TCP, -1: any free port
+  std::string unix_path;            // -s; when set there is no TCP
+  mode_t unix_mode = 0700;          // -a
+  std::vector<std::string> listen;  // -l, cut at commas and semicolons; empty: every address
+  int backlog = 1024;               // -b
+  int max_connections = 1024;       // -c
+  bool maxconns_fast = true;        // false: stop accepting at the limit instead of refusing
+  int idle_timeout_seconds = 0;     // 0: never
+  BindingProtocol protocol = BindingProtocol::kAuto;  // -B
+
+  // Process.
+  bool daemon = false;      // -d
+  std::string pid_file;     // -P
+  std::string user;         // -u
+  bool core_dumps = false;  // -r
+  int threads = 0;          // -t; 0 until parsed: one per core
+  int verbosity = 0;        // -v, at most 3
+
+  // Commands.
+  bool flush_enabled = true;      // not -F
+  bool dump_enabled = true;       // not -X
+  bool watch_enabled = true;      // not -W
+  bool shutdown_enabled = false;  // -A
+  bool detail_enabled = false;    // -D
+  char prefix_delimiter = ':';    // -D
+
+  // Taken and shown again in `stats settings`, but of no effect on this engine.
+  int reqs_per_event = 20;  // -R
+  int hashpower = 0;
+  std::string hash_algorithm = "xxh3";
+  int tail_repair_seconds = 0;
+  bool slab_reassign = true;
+  int automove_window = 10;
+  double automove_freeratio = 0.01;
+  int crawler_sleep_us = 100;
+  int crawler_tocrawl = 0;
+  int watcher_logbuf_kb = 256;
+  int worker_logbuf_kb = 64;
+  int read_buf_mem_limit_mb = 0;
+  bool drop_privileges = false;
+  std::string napi_ids;  // -N
+
+  // One line each, for whoever starts the server.
+  std::vector<std::string> warnings;
+};
+
+// Why a command line is refused.  Default: it is not.
+struct Refusal {
+  int exit_code = kExitOk;
+  std::string text;
+
+  [[nodiscard]] bool refused() const { return exit_code != kExitOk; }
+};
+
+struct ParsedCommandLine {
+  bool run = false;  // otherwise print `out` and `err`, and exit with `exit_code`
+  int exit_code = kExitOk;
+  std::string out;  // for stdout: help, version, licence
+  std::string err;  // for stderr
+  Options options;
+};
+
+// `args` without the program's name.  Accepts what getopt_long does: clusters, values attached or
+// apart (also inside one element, "-m 64"), unambiguous prefixes of long names, repetitions (the
+// last wins), words that belong to nothing (ignored).  Starts nothing and touches no file.
+[[nodiscard]] ParsedCommandLine ParseCommandLine(std::span<const std::string> args);
+
+// Version of larder, "0.1.0".
+[[nodiscard]] std::string_view Version();
+
+}  // namespace larder::server

@@ -1,0 +1,146 @@
+#include "server/settings.h"
+
+#include <cstdio>
+
+namespace larder::server {
+namespace {
+
+struct State {
+  const Options& o;
+  int verbosity;
+  int tcp_port;
+};
+
+std::string YesNo(bool value) { return value ? "yes" : "no"; }
+
+template <typename Int>
+std::string Num(Int value) {
+  return std::to_string(value);
+}
+
+std::string Fixed(double value, int digits) {
+  char text[64];
+  const int n = std::snprintf(text, sizeof(text), "%.*f", digits, value);
+  return {text, static_cast<size_t>(n)};
+}
+
+std::string Octal(mode_t mode) {
+  char text[16];
+  const int n = std::snprintf(text, sizeof(text), "%o", mode);
+  return {text, static_cast<size_t>(n)};
+}
+
+std::string Interfaces(const Options& o) {
+  if (o.listen.empty()) return "NULL";
+  std::string text;
+  for (const std::string& one : o.listen) text.append(text.empty() ? "" : ",").append(one);
+  return text;
+}
+
+std::string OrNull(const std::string& text) { return text.empty() ? "(null)" : text; }
+
+struct SettingRow {
+  const char* name;
+  std::string (*value)(const State& s);
+};
+
+#define LARDER_ROW(name, expression) \
+  { #name, [](const State& s) -> std::string { (void)s; return expression; } }
+
+const SettingRow kRows[] = {
+    LARDER_ROW(maxbytes, Num(s.o.store.memory_bytes)),
+    LARDER_ROW(maxconns, Num(s.o.max_connections)),
+    LARDER_ROW(tcpport, Num(s.tcp_port)),
+    LARDER_ROW(udpport, "0"),
+    LARDER_ROW(inter, Interfaces(s.o)),
+    LARDER_ROW(verbosity, Num(s.verbosity)),
+    LARDER_ROW(oldest, "0"),
+    LARDER_ROW(evictions, s.o.store.evict ? "on" : "off"),
+    LARDER_ROW(domain_socket, s.o.unix_path.empty() ? "NULL" : s.o.unix_path),
+    LARDER_ROW(umask, Octal(s.o.unix_mode)),
+    LARDER_ROW(shutdown_command, YesNo(s.o.shutdown_enabled)),
+    LARDER_ROW(growth_factor, Fixed(s.o.store.growth_factor, 2)),
+    LARDER_ROW(chunk_size, Num(s.o.store.min_chunk_payload)),
+    LARDER_ROW(num_threads, Num(s.o.threads)),
+    LARDER_ROW(num_threads_per_udp, Num(s.o.threads)),
+    LARDER_ROW(stat_key_prefix, std::string(1, s.o.prefix_delimiter)),
+    LARDER_ROW(detail_enabled, YesNo(s.o.detail_enabled)),
+    LARDER_ROW(reqs_per_event, Num(s.o.reqs_per_event)),
+    LARDER_ROW(cas_enabled, YesNo(s.o.store.use_cas)),
+    LARDER_ROW(tcp_backlog, Num(s.o.backlog)),
+    LARDER_ROW(binding_protocol,
+               s.o.protocol == BindingProtocol::kAscii ? "ascii" : "auto-negotiate"),
+    LARDER_ROW(auth_enabled_sasl, "no"),
+    LARDER_ROW(auth_enabled_ascii, "no"),
+    LARDER_ROW(item_size_max, Num(s.o.store.max_item_bytes)),
+    LARDER_ROW(maxconns_fast, YesNo(s.o.maxconns_fast)),
+    LARDER_ROW(hashpower_init, Num(s.o.hashpower)),
+    LARDER_ROW(slab_reassign, YesNo(s.o.slab_reassign)),
+    LARDER_ROW(slab_automove, Num(s.o.store.automove)),
+    LARDER_ROW(slab_automove_ratio, Fixed(s.o.store.automove_ratio, 2)),
+    LARDER_ROW(slab_automove_window, Num(s.o.automove_window)),
+    LARDER_ROW(slab_chunk_max, Num(s.o.store.max_chunk_bytes)),
+    LARDER_ROW(lru_crawler, YesNo(s.o.store.crawler)),
+    LARDER_ROW(lru_crawler_sleep, Num(s.o.crawler_sleep_us)),
+    LARDER_ROW(lru_crawler_tocrawl, Num(s.o.crawler_tocrawl)),
+    LARDER_ROW(tail_repair_time, Num(s.o.tail_repair_seconds)),
+    LARDER_ROW(flush_enabled, YesNo(s.o.flush_enabled)),
+    LARDER_ROW(dump_enabled, YesNo(s.o.dump_enabled)),
+    LARDER_ROW(hash_algorithm, s.o.hash_algorithm),
+    LARDER_ROW(lru_maintainer_thread, YesNo(s.o.store.maintainer)),
+    LARDER_ROW(lru_segmented, YesNo(s.o.store.segmented)),
+    LARDER_ROW(hot_lru_pct, Num(s.o.store.hot_percent)),
+    LARDER_ROW(warm_lru_pct, Num(s.o.store.warm_percent)),
+    LARDER_ROW(hot_max_factor, Fixed(s.o.store.hot_max_factor, 2)),
+    LARDER_ROW(warm_max_factor, Fixed(s.o.store.warm_max_factor, 2)),
+    LARDER_ROW(temp_lru, YesNo(s.o.store.temporary_ttl_seconds >= 0)),
+    LARDER_ROW(temporary_ttl,
+               Num(s.o.store.temporary_ttl_seconds >= 0 ? s.o.store.temporary_ttl_seconds : 61)),
+    LARDER_ROW(idle_timeout, Num(s.o.idle_timeout_seconds)),
+    LARDER_ROW(watcher_logbuf_size, Num(s.o.watcher_logbuf_kb * 1024)),
+    LARDER_ROW(worker_logbuf_size, Num(s.o.worker_logbuf_kb * 1024)),
+    LARDER_ROW(read_buf_mem_limit, Num(s.o.read_buf_mem_limit_mb)),
+    LARDER_ROW(track_sizes, YesNo(s.o.store.track_sizes)),
+    LARDER_ROW(inline_ascii_response, "no"),
+    LARDER_ROW(drop_privileges, YesNo(s.o.drop_privileges)),
+    LARDER_ROW(ext_item_size, "512"),
+    LARDER_ROW(ext_item_age, "4294967295"),
+    LARDER_ROW(ext_low_ttl, "0"),
+    LARDER_ROW(ext_recache_rate, "2000"),
+    LARDER_ROW(ext_wbuf_size, "4194304"),
+    LARDER_ROW(ext_compact_under, "0"),
+    LARDER_ROW(ext_drop_under, "0"),
+    LARDER_ROW(ext_max_sleep, "1000000"),
+    LARDER_ROW(ext_max_frag, "0.80"),
+    LARDER_ROW(slab_automove_freeratio, Fixed(s.o.automove_freeratio, 3)),
+    LARDER_ROW(ext_drop_unread, "no"),
+    LARDER_ROW(ssl_enabled, "no"),
+    LARDER_ROW(ssl_chain_cert, "(null)"),
+    LARDER_ROW(ssl_key, "(null)"),
+    LARDER_ROW(ssl_verify_mode, "0"),
+    LARDER_ROW(ssl_keyformat, "1"),
+    LARDER_ROW(ssl_ciphers, "NULL"),
+    LARDER_ROW(ssl_ca_cert, "NULL"),
+    LARDER_ROW(ssl_wbuf_size, "16384"),
+    LARDER_ROW(ssl_session_cache, "no"),
+    LARDER_ROW(ssl_kernel_tls, "no"),
+    LARDER_ROW(ssl_min_version, "tlsv1.2"),
+    LARDER_ROW(num_napi_ids, OrNull(s.o.napi_ids)),
+    LARDER_ROW(memory_file, "(null)"),
+    LARDER_ROW(client_flags_size, "4"),
+};
+
+#undef LARDER_ROW
+
+}  // namespace
+
+std::vector<std::pair<std::string, std::string>> SettingsRows(const Options& options, int verbosity,
+                                                              int tcp_port) {
+  const State state{options, verbosity, tcp_port};
+  std::vector<std::pair<std::string, std::string>> rows;
+  rows.reserve(std::size(kRows));
+  for (const SettingRow& row : kRows) rows.emplace_back(row.name, row.value(state));
+  return rows;
+}
+
+}  // namespace larder::server

@@ -1,0 +1,351 @@
+// server/suboptions.cc — what -o takes: the engine's knobs, and those of memcached that mean
+// nothing here but must not stop a start line that carries them.
+
+#include <limits>
+
+#include "server/numbers.h"
+#include "server/option_table.h"
+
+namespace larder::server {
+namespace {
+
+constexpr size_t kPageBytes = 1 << 20;
+
+std::string Flag(const SuboptionRow& row) { return "-o " + std::string(row.name); }
+
+Refusal Failure(const SuboptionRow& row, std::string_view rule) {
+  return {kExitFailure, Flag(row) + ": " + std::string(rule)};
+}
+
+Refusal ToInt(const SuboptionRow& row, std::string_view text, int64_t least, int64_t most,
+              int* out) {
+  const auto value = ParseInteger(text);
+  if (!value) return {kExitFailure, NotANumber(Flag(row), text)};
+  if (*value < least || *value > most) {
+    return Failure(row, "must be between " + std::to_string(least) + " and " +
+                            std::to_string(most) + ", not " + std::string(text));
+  }
+  *out = static_cast<int>(*value);
+  return {};
+}
+
+Refusal ToFactor(const SuboptionRow& row, std::string_view text, double most, double* out) {
+  const auto value = ParseFraction(text);
+  if (!value) return {kExitFailure, NotANumber(Flag(row), text)};
+  if (*value <= 0 || *value > most) return Failure(row, "must be greater than 0 and sensible");
+  *out = *value;
+  return {};
+}
+
+constexpr int kMaxInt = std::numeric_limits<int>::max();
+
+// Taken, shown in the settings, and without effect.
+void Ignored(Options& options, const SuboptionRow& row, std::string_view why) {
+  options.warnings.push_back(Flag(row) + ": ignored, " + std::string(why));
+}
+
+Refusal MaxconnsFast(Options& o, const SuboptionRow&, std::string_view) {
+  return o.maxconns_fast = true, Refusal{};
+}
+Refusal NoMaxconnsFast(Options& o, const SuboptionRow&, std::string_view) {
+  return o.maxconns_fast = false, Refusal{};
+}
+Refusal Hashpower(Options& o, const SuboptionRow& row, std::string_view text) {
+  Refusal refusal = ToInt(row, text, 0, 32, &o.hashpower);
+  if (!refusal.refused() && o.hashpower != 0 && o.hashpower < 12) {
+    return Failure(row, "must be between 12 and 32, or 0");
+  }
+  if (!refusal.refused() && o.hashpower != 0) Ignored(o, row, "the index grows by itself");
+  return refusal;
+}
+Refusal TailRepair(Options& o, const SuboptionRow& row, std::string_view text) {
+  Refusal refusal = ToInt(row, text, 10, kMaxInt, &o.tail_repair_seconds);
+  if (!refusal.refused()) Ignored(o, row, "no item can be stuck at a tail here");
+  return refusal;
+}
+Refusal HashAlgorithm(Options& o, const SuboptionRow& row, std::string_view text) {
+  if (text != "jenkins" && text != "murmur3" && text != "xxh3") {
+    return Failure(row, "unknown; use xxh3, murmur3 or jenkins");
+  }
+  if (text != "xxh3") Ignored(o, row, "keys are always hashed by xxh3");
+  return {};
+}
+Refusal Crawler(Options& o, const SuboptionRow&, std::string_view) {
+  return o.store.crawler = true, Refusal{};
+}
+Refusal NoCrawler(Options& o, const SuboptionRow&, std::string_view) {
+  return o.store.crawler = false, Refusal{};
+}
+Refusal CrawlerSleep(Options& o, const SuboptionRow& row, std::string_view text) {
+  Refusal refusal = ToInt(row, text, 0, 1'000'000, &o.crawler_sleep_us);
+  if (!refusal.refused()) Ignored(o, row, "the crawler paces itself");
+  return refusal;
+}
+Refusal CrawlerToCrawl(Options& o, const SuboptionRow& row, std::string_view text) {
+  Refusal refusal = ToInt(row, text, 0, kMaxInt, &o.crawler_tocrawl);
+  if (!refusal.refused()) Ignored(o, row, "the crawler paces itself");
+  return refusal;
+}
+Refusal Maintainer(Options& o, const SuboptionRow&, std::string_view) {
+  o.store.maintainer = o.store.segmented = true;
+  return {};
+}
+Refusal NoMaintainer(Options& o, const SuboptionRow&, std::string_view) {
+  o.store.maintainer = o.store.segmented = false;
+  return {};
+}
+Refusal Percent(const SuboptionRow& row, std::string_view text, unsigned* out) {
+  int percent = 0;
+  Refusal refusal = ToInt(row, text, 1, 80, &percent);
+  if (!refusal.refused()) *out = static_cast<unsigned>(percent);
+  return refusal;
+}
+Refusal HotPercent(Options& o, const SuboptionRow& row, std::string_view text) {
+  return Percent(row, text, &o.store.hot_percent);
+}
+Refusal WarmPercent(Options& o, const SuboptionRow& row, std::string_view text) {
+  return Percent(row, text, &o.store.warm_percent);
+}
+Refusal HotFactor(Options& o, const SuboptionRow& row, std::string_view text) {
+  return ToFactor(row, text, 1e6, &o.store.hot_max_factor);
+}
+Refusal WarmFactor(Options& o, const SuboptionRow& row, std::string_view text) {
+  return ToFactor(row, text, 1e6, &o.store.warm_max_factor);
+}
+Refusal TemporaryTtl(Options& o, const SuboptionRow& row, std::string_view text) {
+  int seconds = 0;
+  Refusal refusal = ToInt(row, text, 0, kMaxInt, &seconds);
+  if (!refusal.refused()) o.store.temporary_ttl_seconds = seconds;
+  return refusal;
+}
+Refusal Reassign(Options& o, const SuboptionRow&, std::string_view) {
+  return o.slab_reassign = true, Refusal{};
+}
+Refusal NoReassign(Options& o, const SuboptionRow&, std::string_view) {
+  o.slab_reassign = false;
+  o.store.automove = 0;
+  return {};
+}
+Refusal Automove(Options& o, const SuboptionRow& row, std::string_view text) {
+  if (text.empty()) return o.store.automove = 1, Refusal{};
+  return ToInt(row, text, 0, 2, &o.store.automove);
+}
+Refusal NoAutomove(Options& o, const SuboptionRow&, std::string_view) {
+  return o.store.automove = 0, Refusal{};
+}
+Refusal AutomoveRatio(Options& o, const SuboptionRow& row, std::string_view text) {
+  return ToFactor(row, text, 1.0, &o.store.automove_ratio);
+}
+Refusal AutomoveWindow(Options& o, const SuboptionRow& row, std::string_view text) {
+  Refusal refusal = ToInt(row, text, 3, 1800, &o.automove_window);
+  if (!refusal.refused()) Ignored(o, row, "the page mover acts when a class needs it");
+  return refusal;
+}
+Refusal AutomoveFreeratio(Options& o, const SuboptionRow& row, std::string_view text) {
+  Refusal refusal = ToFactor(row, text, 1.0, &o.automove_freeratio);
+  if (!refusal.refused()) Ignored(o, row, "there is no flash tier");
+  return refusal;
+}
+Refusal SlabSizes(Options& o, const SuboptionRow& row, std::string_view text) {
+  std::vector<size_t> sizes;
+  while (!text.empty()) {
+    const size_t cut = text.find('-');
+    const std::string_view one = text.substr(0, cut);
+    int bytes = 0;
+    Refusal refusal = ToInt(row, one, 32, static_cast<int64_t>(kPageBytes), &bytes);
+    if (refusal.refused()) return refusal;
+    const auto size = static_cast<size_t>(bytes);
+    if (!sizes.empty() && size <= sizes.back()) {
+      return {kExitUsage, Flag(row) + ": sizes must rise, as in 100-200-400"};
+    }
+    sizes.push_back(size);
+    text = cut == std::string_view::npos ? std::string_view() : text.substr(cut + 1);
+  }
+  if (sizes.empty()) return Failure(row, "needs sizes, as in 100-200-400");
+  if (sizes.size() > 200) return Failure(row, "at most 200 sizes");
+  o.store.chunk_sizes = std::move(sizes);
+  return {};
+}
+// Kilobytes up to 1024, bytes above: both are in use.
+Refusal SlabChunkMax(Options& o, const SuboptionRow& row, std::string_view text) {
+  auto bytes = ParseBytes(text, 1);
+  if (!bytes) return {kExitFailure, NotANumber(Flag(row), text)};
+  const bool bare = !text.empty() && text.back() >= '0' && text.back() <= '9';
+  if (bare && *bytes <= 1024) *bytes *= 1024;
+  if (*bytes < 1024 || *bytes > kPageBytes) {
+    return Failure(row, "must be between 1 and 1024 kilobytes");
+  }
+  o.store.max_chunk_bytes = static_cast<size_t>(*bytes);
+  return {};
+}
+Refusal NoChunkedItems(Options& o, const SuboptionRow&, std::string_view) {
+  return o.store.max_chunk_bytes = kPageBytes, Refusal{};
+}
+Refusal IdleTimeout(Options& o, const SuboptionRow& row, std::string_view text) {
+  return ToInt(row, text, 0, kMaxInt / 1000, &o.idle_timeout_seconds);
+}
+Refusal NoIdleTimeout(Options& o, const SuboptionRow&, std::string_view) {
+  return o.idle_timeout_seconds = 0, Refusal{};
+}
+Refusal WatcherLog(Options& o, const SuboptionRow& row, std::string_view text) {
+  return ToInt(row, text, 1, kMaxInt / 1024, &o.watcher_logbuf_kb);
+}
+Refusal WorkerLog(Options& o, const SuboptionRow& row, std::string_view text) {
+  return ToInt(row, text, 1, kMaxInt / 1024, &o.worker_logbuf_kb);
+}
+Refusal ReadBufLimit(Options& o, const SuboptionRow& row, std::string_view text) {
+  Refusal refusal = ToInt(row, text, 0, kMaxInt / 1024, &o.read_buf_mem_limit_mb);
+  if (!refusal.refused() && o.read_buf_mem_limit_mb > 0) {
+    Ignored(o, row, "a worker has one read buffer for all its connections");
+  }
+  return refusal;
+}
+Refusal TrackSizes(Options& o, const SuboptionRow&, std::string_view) {
+  return o.store.track_sizes = true, Refusal{};
+}
+Refusal Modern(Options&, const SuboptionRow&, std::string_view) { return {}; }
+// The defaults of memcached 1.4.
+Refusal NoModern(Options& o, const SuboptionRow&, std::string_view) {
+  o.maxconns_fast = false;
+  o.slab_reassign = false;
+  o.store.automove = 0;
+  o.store.crawler = o.store.maintainer = o.store.segmented = false;
+  o.store.max_chunk_bytes = kPageBytes;
+  return {};
+}
+Refusal Privileges(Options& o, const SuboptionRow& row, std::string_view) {
+  o.drop_privileges = row.name == "drop_privileges";
+  if (o.drop_privileges) Ignored(o, row, "system calls are not filtered yet");
+  return {};
+}
+Refusal NoMeaning(Options& o, const SuboptionRow& row, std::string_view) {
+  Ignored(o, row, "it has no meaning here");
+  return {};
+}
+Refusal Quiet(Options&, const SuboptionRow&, std::string_view) { return {}; }
+Refusal NoFlash(Options& o, const SuboptionRow& row, std::string_view) {
+  Ignored(o, row, "there is no flash tier: only memory (-m) holds items");
+  return {};
+}
+Refusal NoTls(Options& o, const SuboptionRow& row, std::string_view) {
+  Ignored(o, row, "TLS is not supported yet");
+  return {};
+}
+Refusal NoProxy(Options&, const SuboptionRow& row, std::string_view) {
+  return {kExitUsage, Flag(row) + ": there is no proxy mode"};
+}
+
+constexpr auto kNone = SuboptionValue::kNone;
+constexpr auto kRequired = SuboptionValue::kRequired;
+constexpr auto kOptional = SuboptionValue::kOptional;
+
+constexpr SuboptionRow kSuboptions[] = {
+    // clang-format off
+    {"maxconns_fast", kNone, "at the limit of -c refuse new clients with an error", "on", MaxconnsFast},
+    {"no_maxconns_fast", kNone, "at the limit of -c let new clients wait", "", NoMaxconnsFast},
+    {"idle_timeout", kRequired, "seconds after which an idle client is dropped; 0: never", "0", IdleTimeout},
+    {"no_idle_timeout", kNone, "", "", NoIdleTimeout},
+    {"track_sizes", kNone, "collect what `stats sizes` shows", "off", TrackSizes},
+    {"hot_lru_pct", kRequired, "share of memory for HOT, percent", "20", HotPercent},
+    {"warm_lru_pct", kRequired, "share of memory for WARM, percent", "40", WarmPercent},
+    {"hot_max_factor", kRequired, "HOT items older than this times COLD's age move on", "0.2", HotFactor},
+    {"warm_max_factor", kRequired, "the same for WARM", "2.0", WarmFactor},
+    {"temporary_ttl", kRequired, "items that live shorter (seconds) get a queue of their own", "off", TemporaryTtl},
+    {"lru_maintainer", kNone, "segmented LRU and its background thread", "on", Maintainer},
+    {"no_lru_maintainer", kNone, "one queue a class", "", NoMaintainer},
+    {"lru_crawler", kNone, "reclaim expired items in the background", "on", Crawler},
+    {"no_lru_crawler", kNone, "reclaim expired items only when they are met", "", NoCrawler},
+    {"lru_crawler_sleep", kRequired, "", "", CrawlerSleep},
+    {"lru_crawler_tocrawl", kRequired, "", "", CrawlerToCrawl},
+    {"slab_reassign", kNone, "", "", Reassign},
+    {"no_slab_reassign", kNone, "leave pages where they are", "", NoReassign},
+    {"slab_automove", kOptional, "move pages to hungry classes: 0 when nothing else helps, 1, 2 eagerly", "1", Automove},
+    {"no_slab_automove", kNone, "", "", NoAutomove},
+    {"slab_automove_ratio", kRequired, "how uneven ages of classes may become", "0.8", AutomoveRatio},
+    {"slab_automove_window", kRequired, "", "", AutomoveWindow},
+    {"slab_automove_freeratio", kRequired, "", "", AutomoveFreeratio},
+    {"slab_sizes", kRequired, "chunk sizes instead of -f, as in 100-200-400", "", SlabSizes},
+    {"slab_chunk_max", kRequired, "largest chunk, kilobytes (above 1024: bytes)", "512", SlabChunkMax},
+    {"no_chunked_items", kNone, "chunks of up to a whole page", "", NoChunkedItems},
+    {"modern", kNone, "of no effect: the default", "", Modern},
+    {"no_modern", kNone, "the defaults of memcached 1.4", "", NoModern},
+    {"hashpower", kRequired, "accepted; the index grows by itself", "0", Hashpower},
+    {"hash_algorithm", kRequired, "accepted; always xxh3", "xxh3", HashAlgorithm},
+    {"no_hashexpand", kNone, "", "", NoMeaning},
+    {"tail_repair_time", kRequired, "", "", TailRepair},
+    {"watcher_logbuf_size", kRequired, "", "", WatcherLog},
+    {"worker_logbuf_size", kRequired, "", "", WorkerLog},
+    {"read_buf_mem_limit", kRequired, "accepted; buffers are bounded by design", "0", ReadBufLimit},
+    {"resp_obj_mem_limit", kRequired, "", "", NoMeaning},
+    {"inline_ascii_resp", kNone, "", "", Quiet},
+    {"no_inline_ascii_resp", kNone, "", "", Quiet},
+    {"drop_privileges", kNone, "accepted with a warning; also no_drop_privileges", "off", Privileges},
+    {"no_drop_privileges", kNone, "", "", Privileges},
+    {"relaxed_privileges", kNone, "", "", NoMeaning},
+    {"sock_cookie_id", kRequired, "", "", NoMeaning},
+    {"ext_path", kRequired, "accepted with a warning, like all ext_*: there is no flash tier", "", NoFlash},
+    {"ext_page_size", kRequired, "", "", NoFlash},
+    {"ext_page_count", kRequired, "", "", NoFlash},
+    {"ext_wbuf_size", kRequired, "", "", NoFlash},
+    {"ext_threads", kRequired, "", "", NoFlash},
+    {"ext_io_depth", kRequired, "", "", NoFlash},
+    {"ext_item_size", kRequired, "", "", NoFlash},
+    {"ext_item_age", kRequired, "", "", NoFlash},
+    {"ext_low_ttl", kRequired, "", "", NoFlash},
+    {"ext_recache_rate", kRequired, "", "", NoFlash},
+    {"ext_compact_under", kRequired, "", "", NoFlash},
+    {"ext_drop_under", kRequired, "", "", NoFlash},
+    {"ext_max_frag", kRequired, "", "", NoFlash},
+    {"ext_max_sleep", kRequired, "", "", NoFlash},
+    {"ext_drop_unread", kNone, "", "", NoFlash},
+    {"no_ext_drop_unread", kNone, "", "", NoFlash},
+    {"ssl_chain_cert", kRequired, "accepted with a warning, like all ssl_*: TLS is not there yet", "", NoTls},
+    {"ssl_key", kRequired, "", "", NoTls},
+    {"ssl_keyformat", kRequired, "", "", NoTls},
+    {"ssl_verify_mode", kRequired, "", "", NoTls},
+    {"ssl_ciphers", kRequired, "", "", NoTls},
+    {"ssl_ca_cert", kRequired, "", "", NoTls},
+    {"ssl_wbuf_size", kRequired, "", "", NoTls},
+    {"ssl_session_cache", kNone, "", "", NoTls},
+    {"ssl_kernel_tls", kNone, "", "", NoTls},
+    {"ssl_min_version", kRequired, "", "", NoTls},
+    {"proxy_config", kRequired, "refused, like all proxy_*: there is no proxy mode", "", NoProxy},
+    {"proxy_arg", kRequired, "", "", NoProxy},
+    {"proxy_uring", kNone, "", "", NoProxy},
+    {"proxy_memprofile", kNone, "", "", NoProxy},
+    // clang-format on
+};
+
+Refusal ApplyOne(Options& options, std::string_view text) {
+  const size_t equals = text.find('=');
+  const std::string_view name = text.substr(0, equals);
+  const bool has_value = equals != std::string_view::npos;
+  const std::string_view value = has_value ? text.substr(equals + 1) : std::string_view();
+  for (const SuboptionRow& row : kSuboptions) {
+    if (row.name != name) continue;
+    if (row.value == kRequired && value.empty()) {
+      return {kExitFailure, Flag(row) + " needs a value: -o " + std::string(row.name) + "=..."};
+    }
+    return row.apply(options, row, row.value == kNone ? std::string_view() : value);
+  }
+  return {kExitFailure, "Illegal suboption \"" + std::string(text) + "\""};
+}
+
+}  // namespace
+
+std::span<const SuboptionRow> SuboptionRows() { return kSuboptions; }
+
+Refusal ApplySuboptions(Options& options, std::string_view text) {
+  while (!text.empty()) {
+    const size_t cut = text.find(',');
+    const std::string_view one = text.substr(0, cut);
+    if (!one.empty()) {
+      Refusal refusal = ApplyOne(options, one);
+      if (refusal.refused()) return refusal;
+    }
+    text = cut == std::string_view::npos ? std::string_view() : text.substr(cut + 1);
+  }
+  return {};
+}
+
+}  // namespace larder::server

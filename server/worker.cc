@@ -1,0 +1,295 @@
+#include "server/worker.h"
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <new>
+#include <system_error>
+
+namespace larder::server {
+
+Worker::Worker(const WorkerOptions& options, const Clock& clock, ThreadStats& stats,
+               const SessionFactory& factory, ClientCounters& clients)
+    : options_(options), clock_(clock), factory_(factory), clients_(clients) {
+  context_.stats = &stats;
+  for (RingHook& head : ring_) head.before = head.after = &head;
+}
+
+Worker::~Worker() {
+  Stop();
+  Join();
+  DestroyAll();
+  for (const NewClient& client : queue_) {
+    close(client.fd);
+    clients_.Leave();
+  }
+}
+
+bool Worker::Start(const std::string& name) {
+  base_ = MakeEventBase();
+  if (base_ == nullptr || wakeup_.fd() < 0) return false;
+  scratch_ = std::make_unique_for_overwrite<char[]>(kScratchBytes);
+  on_wakeup_.Assign(
+      base_.get(), wakeup_.fd(), EV_READ | EV_PERSIST,
+      [](evutil_socket_t, short, void* self) {
+        auto* worker = static_cast<Worker*>(self);
+        worker->wakeup_.Acknowledge();
+        worker->RefreshNow();
+        worker->TakeNewClients();
+        if (worker->stop_.load()) worker->BeginDrain();
+      },
+      this);
+  on_tick_.Assign(
+      base_.get(), -1, EV_PERSIST,
+      [](evutil_socket_t, short, void* self) { static_cast<Worker*>(self)->Tick(); }, this);
+  on_retry_.Assign(
+      base_.get(), -1, 0,
+      [](evutil_socket_t, short, void* self) { static_cast<Worker*>(self)->Retry(); }, this);
+  on_drained_.Assign(
+      base_.get(), -1, 0,
+      [](evutil_socket_t, short, void* self) {
+        auto* worker = static_cast<Worker*>(self);
+        worker->DestroyAll();
+        worker->EndDrainWhenEmpty();
+      },
+      this);
+  if (!on_wakeup_.Arm() || !on_tick_.ArmTimer(options_.tick_ms)) return false;
+  RefreshNow();
+  wheel_s_ = now_s();
+  pool_.reserve(kPooledBuffers);  // so that giving back never allocates
+  try {
+    thread_ = std::thread([this, name] { Loop(name); });
+  } catch (const std::system_error&) {
+    return false;
+  }
+  return true;
+}
+
+void Worker::Loop(const std::string& name) {
+  pthread_setname_np(pthread_self(), name.substr(0, 15).c_str());
+  event_base_loop(base_.get(), EVLOOP_NO_EXIT_ON_EMPTY);
+}
+
+void Worker::Adopt(std::vector<NewClient>* clients) {
+  {
+    MutexLock lock(queue_mutex_);
+    queue_.insert(queue_.end(), clients->begin(), clients->end());
+  }
+  clients->clear();
+  wakeup_.Signal();
+}
+
+void Worker::Stop() {
+  stop_.store(true);
+  wakeup_.Signal();
+}
+
+void Worker::Join() {
+  if (thread_.joinable()) thread_.join();
+}
+
+void Worker::Describe(std::vector<ConnectionRow>* rows) const {
+  const auto now = static_cast<uint32_t>(clock_.NowMs() / 1000);
+  MutexLock lock(ring_mutex_);
+  for (const RingHook& head : ring_) {
+    for (const RingHook* hook = head.after; hook != &head; hook = hook->after) {
+      const auto* one = static_cast<const Connection*>(hook);
+      const uint32_t active = one->active_s_.load(std::memory_order_relaxed);
+      rows->push_back({one->fd_, one->listener_, one->state_.load(std::memory_order_relaxed),
+                       now > active ? now - active : 0});
+    }
+  }
+}
+
+std::unique_ptr<ReplyBuffer> Worker::Borrow() {
+  borrowed_.store(borrowed_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  if (pool_.empty()) return std::make_unique<ReplyBuffer>();
+  auto buffer = std::move(pool_.back());
+  pool_.pop_back();
+  return buffer;
+}
+
+void Worker::GiveBack(std::unique_ptr<ReplyBuffer> buffer) {
+  borrowed_.store(borrowed_.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
+  if (pool_.size() < kPooledBuffers) pool_.push_back(std::move(buffer));
+}
+
+void Worker::Attend(Connection& connection, bool attend) {
+  if (attend == (connection.attended_at_ != 0)) return;
+  if (attend) {
+    attended_.push_back(&connection);
+    connection.attended_at_ = static_cast<uint32_t>(attended_.size());
+  } else {
+    Connection* last = attended_.back();
+    attended_[connection.attended_at_ - 1] = last;
+    last->attended_at_ = connection.attended_at_;
+    attended_.pop_back();
+    connection.attended_at_ = 0;
+  }
+}
+
+void Worker::Run(Connection& connection) {
+  try {
+    After(connection, connection.Turn());
+  } catch (const std::bad_alloc&) {
+    Destroy(connection);  // no memory even for its bytes: this client pays, nobody else
+    EndDrainWhenEmpty();
+  }
+}
+
+void Worker::After(Connection& connection, Connection::Next next) {
+  if (next == Connection::Next::kClose || (draining_ && next != Connection::Next::kWrite)) {
+    Destroy(connection);
+    EndDrainWhenEmpty();
+  } else if (next == Connection::Next::kWait) {
+    waiting_.push_back(&connection);
+    if (waiting_.size() == 1) on_retry_.ArmTimer(kRetryMs);
+  }
+}
+
+void Worker::TakeNewClients() {
+  std::vector<NewClient> taken;
+  {
+    MutexLock lock(queue_mutex_);
+    taken.swap(queue_);
+  }
+  for (const NewClient& client : taken) Welcome(client);
+}
+
+void Worker::Welcome(NewClient client) {
+  UniqueFd fd(client.fd);
+  Connection* connection = nullptr;
+  try {
+    connection = new Connection(*this, std::move(fd), client.listener, factory_(context_));
+  } catch (const std::bad_alloc&) {
+    fd.Reset();
+    clients_.Leave();
+    return;
+  }
+  ++connections_;
+  {
+    MutexLock lock(ring_mutex_);
+    Hang(*connection, now_s() + options_.idle_timeout_s);
+  }
+  After(*connection, connection->Start());
+}
+
+void Worker::Destroy(Connection& connection) {
+  {
+    MutexLock lock(ring_mutex_);
+    Unhang(connection);
+  }
+  Attend(connection, false);
+  if (connection.waiting()) std::erase(waiting_, &connection);
+  delete &connection;
+  --connections_;
+  clients_.Leave();
+}
+
+void Worker::DestroyAll() {
+  for (Connection* connection : All()) Destroy(*connection);
+}
+
+void Worker::BeginDrain() {
+  if (draining_) return;
+  draining_ = true;
+  on_drained_.ArmTimer(options_.drain_ms);
+  waiting_.clear();
+  // One more look at everybody: what a client sent before now is answered.
+  for (Connection* connection : All()) {
+    if (!connection->blocked()) Run(*connection);
+  }
+  EndDrainWhenEmpty();
+}
+
+void Worker::EndDrainWhenEmpty() {
+  if (draining_ && connections_ == 0) event_base_loopbreak(base_.get());
+}
+
+void Worker::Tick() {
+  RefreshNow();
+  try {
+    TickAttended();
+    TurnWheel();
+  } catch (const std::bad_alloc&) {
+    return;  // the next tick comes
+  }
+}
+
+void Worker::TickAttended() {
+  // Backwards: whoever leaves the list has its place taken by one that had its tick.
+  for (size_t i = attended_.size(); i-- > 0;) {
+    if (i >= attended_.size()) continue;
+    Connection& connection = *attended_[i];
+    After(connection, connection.Tick(now_s(), options_.blocked_timeout_s));
+  }
+}
+
+void Worker::TurnWheel() {
+  const uint32_t now = now_s();
+  const uint32_t limit = options_.idle_timeout_s;
+  if (limit == 0) return;
+  if (now - wheel_s_ > kBuckets) wheel_s_ = now - static_cast<uint32_t>(kBuckets);
+  for (; wheel_s_ != now + 1; ++wheel_s_) {
+    for (Connection* connection : InBucket(wheel_s_ % kBuckets)) {
+      const uint32_t active = connection->active_s_.load(std::memory_order_relaxed);
+      const bool speaks = connection->blocked() || connection->waiting();  // we owe it something
+      if (!speaks && now - active >= limit) {
+        stats().Add(ThreadCounter::idle_kicks);
+        Destroy(*connection);
+        EndDrainWhenEmpty();
+        continue;
+      }
+      MutexLock lock(ring_mutex_);
+      Unhang(*connection);
+      Hang(*connection, speaks ? now + limit : active + limit);
+    }
+  }
+}
+
+void Worker::Retry() {
+  RefreshNow();
+  // In the order they came: whoever waits again goes behind the others.
+  const std::vector<Connection*> waiting = std::move(waiting_);
+  waiting_.clear();
+  for (Connection* connection : waiting) Run(*connection);
+}
+
+void Worker::Hang(Connection& connection, uint32_t due_s) {
+  // Later than the wheel reaches: looked at once a revolution.
+  const uint32_t far = now_s() + static_cast<uint32_t>(kBuckets) - 1;
+  if (due_s > far) due_s = far;
+  if (due_s <= now_s()) due_s = now_s() + 1;
+  RingHook& head = ring_[due_s % kBuckets];
+  RingHook& hook = connection;
+  hook.before = head.before;
+  hook.after = &head;
+  head.before->after = &hook;
+  head.before = &hook;
+}
+
+void Worker::Unhang(Connection& connection) {
+  RingHook& hook = connection;
+  hook.before->after = hook.after;
+  hook.after->before = hook.before;
+}
+
+std::vector<Connection*> Worker::InBucket(size_t bucket) const {
+  std::vector<Connection*> found;
+  const RingHook& head = ring_[bucket];
+  for (RingHook* hook = head.after; hook != &head; hook = hook->after) {
+    found.push_back(static_cast<Connection*>(hook));
+  }
+  return found;
+}
+
+std::vector<Connection*> Worker::All() const {
+  std::vector<Connection*> found;
+  for (size_t bucket = 0; bucket < kBuckets; ++bucket) {
+    const auto some = InBucket(bucket);
+    found.insert(found.end(), some.begin(), some.end());
+  }
+  return found;
+}
+
+}  // namespace larder::server

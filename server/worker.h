@@ -1,0 +1,151 @@
+// server/worker.h — a thread with an event loop and the clients it serves for as long as they stay.
+//
+// Owner: Network.  Threads: Adopt, Stop, Describe by any; everything else by the worker's own.
+// Locks: two leaves: the queue of new clients, and the rings of connections, which only the worker
+// changes and which it alone may read without the lock.
+// Time: a connection hangs in the bucket of the second in which it has to be looked at next (a
+// timer wheel), so that dropping idle clients costs nothing a request and little a second.
+// Source of the wheel: G. Varghese, T. Lauck, "Hashed and Hierarchical Timing Wheels", 1987.
+
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "core/base/clock.h"
+#include "core/base/mutex.h"
+#include "core/store.h"
+#include "core/thread_stats.h"
+#include "protocol/session.h"
+#include "server/client_counters.h"
+#include "server/connection.h"
+#include "server/event_loop.h"
+
+namespace larder::server {
+
+// Makes the session of a new client; the context is its worker's.  Called from any worker.
+using SessionFactory = std::function<std::unique_ptr<Session>(OpContext& context)>;
+
+struct WorkerOptions {
+  uint32_t idle_timeout_s = 0;  // 0: never
+  // A client that has not taken a single byte of its reply for so long is dropped; 0: never.
+  uint32_t blocked_timeout_s = 60;
+  uint64_t tick_ms = 1000;
+  // How long Stop() lets replies go out that a slow client has not taken yet.
+  uint64_t drain_ms = 1000;
+};
+
+// An accepted socket on its way to a worker.
+struct NewClient {
+  int fd = -1;
+  uint16_t listener = 0;
+};
+
+// A copy of what is known of a connection.
+struct ConnectionRow {
+  int fd = -1;
+  uint16_t listener = 0;
+  ConnectionState state = ConnectionState::kRead;
+  uint32_t idle_seconds = 0;
+};
+
+class Worker {
+ public:
+  // What a session may leave unconsumed, and a full read besides.
+  static constexpr size_t kScratchBytes = Session::kMaxPending + 64 * 1024;
+
+  // REQUIRES: everything referred to outlives it.
+  Worker(const WorkerOptions& options, const Clock& clock, ThreadStats& stats,
+         const SessionFactory& factory, ClientCounters& clients);
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+  ~Worker();  // stops and joins
+
+  // False when the system refuses a loop or a thread.
+  [[nodiscard]] bool Start(const std::string& name);
+  // Takes the sockets over; they are counted in already.
+  void Adopt(std::vector<NewClient>* clients) ABSL_LOCKS_EXCLUDED(queue_mutex_);
+  // Answers what has arrived, lets replies out for options.drain_ms, closes; returns at once.
+  void Stop();
+  void Join();
+  // Appends a row a connection.
+  void Describe(std::vector<ConnectionRow>* rows) const ABSL_LOCKS_EXCLUDED(ring_mutex_);
+  // ReplyBuffers that connections hold now.
+  [[nodiscard]] uint64_t reply_buffers() const {
+    return borrowed_.load(std::memory_order_relaxed);
+  }
+
+  // For its connections.
+  [[nodiscard]] event_base* base() const { return base_.get(); }
+  [[nodiscard]] char* scratch() const { return scratch_.get(); }
+  [[nodiscard]] ThreadStats& stats() const { return *context_.stats; }
+  [[nodiscard]] uint32_t now_s() const { return static_cast<uint32_t>(context_.now / 1000); }
+  void RefreshNow() { context_.now = clock_.NowMs(); }
+  [[nodiscard]] std::unique_ptr<ReplyBuffer> Borrow();
+  void GiveBack(std::unique_ptr<ReplyBuffer> buffer);
+  // Whether Tick() has to look at it every time: it uploads, or its output is stuck.
+  void Attend(Connection& connection, bool attend);
+  // Gives it its turn, and destroys it when it is over.
+  void Run(Connection& connection);
+
+ private:
+  static constexpr size_t kBuckets = 64;
+  static constexpr size_t kPooledBuffers = 16;
+  static constexpr uint64_t kRetryMs = 5;  // between two tries of those that wait for memory
+
+  void Loop(const std::string& name);
+  void TakeNewClients() ABSL_LOCKS_EXCLUDED(queue_mutex_);
+  void Welcome(NewClient client);
+  void After(Connection& connection, Connection::Next next);
+  void Destroy(Connection& connection);
+  void DestroyAll();
+  void BeginDrain();
+  void EndDrainWhenEmpty();
+  void Tick();
+  void TickAttended();
+  void TurnWheel();
+  void Retry();
+
+  // Into the bucket of the second it is due.
+  void Hang(Connection& connection, uint32_t due_s) ABSL_EXCLUSIVE_LOCKS_REQUIRED(ring_mutex_);
+  static void Unhang(Connection& connection);
+  std::vector<Connection*> InBucket(size_t bucket) const;
+  std::vector<Connection*> All() const;
+
+  const WorkerOptions options_;
+  const Clock& clock_;
+  const SessionFactory& factory_;
+  ClientCounters& clients_;
+  OpContext context_;
+
+  EventBase base_;
+  Wakeup wakeup_;
+  Event on_wakeup_;
+  Event on_tick_;
+  Event on_retry_;
+  Event on_drained_;
+  std::unique_ptr<char[]> scratch_;
+  std::vector<std::unique_ptr<ReplyBuffer>> pool_;
+  std::vector<Connection*> attended_;
+  std::vector<Connection*> waiting_;
+  uint32_t wheel_s_ = 0;  // seconds before it have been looked at
+  size_t connections_ = 0;
+  bool draining_ = false;
+  std::atomic<uint64_t> borrowed_{0};
+  std::atomic<bool> stop_{false};
+
+  mutable Mutex<LockRank::kLeaf> ring_mutex_;
+  std::array<RingHook, kBuckets> ring_;  // changed under the lock, by the worker only
+
+  Mutex<LockRank::kLeaf> queue_mutex_;
+  std::vector<NewClient> queue_ ABSL_GUARDED_BY(queue_mutex_);
+
+  std::thread thread_;
+};
+
+}  // namespace larder::server
