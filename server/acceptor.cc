@@ -151,8 +151,8 @@ void Acceptor::Resume() {
   if (armed_) return;
   clients_.acceptor_waits.store(false);
   const auto pause = std::chrono::steady_clock::now() - disarmed_at_;
-  clients_.disabled_us.fetch_add(static_cast<uint64_t>(
-      std::chrono::duration_cast<std::chrono::microseconds>(pause).count()));
+  clients_.disabled_us.fetch_add(
+      static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(pause).count()));
   if (!reserve_.valid()) reserve_ = OpenReserve();
   armed_ = true;
   for (auto& listener : listeners_) {

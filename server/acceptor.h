@@ -1,4 +1,5 @@
-// server/acceptor.h — takes connections from the listening sockets, and turns away what is too many.
+// server/acceptor.h — takes connections from the listening sockets, and turns away what is too
+// many.
 //
 // Owner: Network.  Threads: the main loop's.
 // At the limit of clients a new one gets an error line and is closed (or, with maxconns_fast off,

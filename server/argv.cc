@@ -25,9 +25,7 @@ class Normaliser {
   }
 
  private:
-  [[nodiscard]] bool done() const {
-    return result_.refusal.refused() || !result_.ended_by.empty();
-  }
+  [[nodiscard]] bool done() const { return result_.refusal.refused() || !result_.ended_by.empty(); }
 
   void Refuse(std::string text) { result_.refusal = {kExitFailure, std::move(text)}; }
 

@@ -213,9 +213,9 @@ Connection::Next Connection::Settle(std::string_view rest, Next next) {
     worker_.GiveBack(std::move(reply_));
   }
   if (next == Next::kClose) Lingerless();
-  set_state(next == Next::kWait   ? ConnectionState::kWaiting
-            : is_uploading_       ? ConnectionState::kUpload
-                                  : ConnectionState::kRead);
+  set_state(next == Next::kWait ? ConnectionState::kWaiting
+            : is_uploading_     ? ConnectionState::kUpload
+                                : ConnectionState::kRead);
   return next;
 }
 

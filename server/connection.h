@@ -64,9 +64,9 @@ class Connection : private RingHook {
   enum class Sent : uint8_t { kAll, kStuck, kLost };
   struct Received {
     size_t total = 0;
-    size_t bytes = 0;         // of them, in the scratch buffer; the others went into the upload
-    bool drained = false;     // the socket had no more
-    bool is_over = false;     // end of input, or broken
+    size_t bytes = 0;      // of them, in the scratch buffer; the others went into the upload
+    bool drained = false;  // the socket had no more
+    bool is_over = false;  // end of input, or broken
     bool would_block = false;
   };
 

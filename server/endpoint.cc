@@ -47,8 +47,8 @@ bool IsMissing(const absl::Status& status) {
 }
 
 absl::StatusOr<ListeningSocket> ListenAt(const addrinfo& info, int backlog) {
-  UniqueFd fd(socket(info.ai_family, info.ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC,
-                     info.ai_protocol));
+  UniqueFd fd(
+      socket(info.ai_family, info.ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, info.ai_protocol));
   if (!fd.valid()) return ErrnoStatus(errno, "socket");
   SwitchOn(fd.get(), SOL_SOCKET, SO_REUSEADDR);
   // Accepted sockets inherit these two from the listening one.
@@ -92,7 +92,7 @@ absl::StatusOr<std::vector<ListeningSocket>> ListenTcp(const Endpoint& endpoint,
   const int error = getaddrinfo(endpoint.host.empty() ? nullptr : endpoint.host.c_str(),
                                 port.c_str(), &hints, &raw);
   if (error != 0) {
-    return absl::NotFoundError(endpoint.host + ": " + gai_strerror(error));
+    return absl::NotFoundError(gai_strerror(error));
   }
   const AddressList list(raw, &freeaddrinfo);
   std::vector<ListeningSocket> sockets;
@@ -220,9 +220,8 @@ std::string DescribeAddress(const sockaddr_storage& address, socklen_t length) {
   }
   if (address.ss_family == AF_UNIX) {
     const auto& un = reinterpret_cast<const sockaddr_un&>(address);
-    const size_t room = length > offsetof(sockaddr_un, sun_path)
-                            ? length - offsetof(sockaddr_un, sun_path)
-                            : 0;
+    const size_t room =
+        length > offsetof(sockaddr_un, sun_path) ? length - offsetof(sockaddr_un, sun_path) : 0;
     return "unix:" + std::string(un.sun_path, strnlen(un.sun_path, room));
   }
   return "?";

@@ -49,8 +49,7 @@ class Event {
   // False when the kernel refuses.
   bool Arm() { return event_add(&event_, nullptr) == 0; }
   bool ArmTimer(uint64_t ms) {
-    const timeval after{static_cast<time_t>(ms / 1000),
-                        static_cast<suseconds_t>(ms % 1000 * 1000)};
+    const timeval after{static_cast<time_t>(ms / 1000), static_cast<suseconds_t>(ms % 1000 * 1000)};
     return event_add(&event_, &after) == 0;
   }
   void Disarm() {

@@ -1,1 +1,112 @@
-int main() { return 0; }
+// server/main.cc — larder: reads the command line, prepares the process, serves until a signal.
+
+#include <signal.h>
+#include <stdlib.h>
+
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "core/base/clock.h"
+#include "server/process.h"
+#include "server/server.h"
+
+namespace {
+
+using namespace larder;          // NOLINT(google-build-using-namespace): the program's own
+using namespace larder::server;  // NOLINT(google-build-using-namespace)
+
+void Say(const std::string& text) { std::fprintf(stderr, "%s\n", text.c_str()); }
+
+int Fail(const Refusal& refusal) {
+  Say(refusal.text);
+  return refusal.exit_code;
+}
+
+std::string Size(uint64_t bytes) {
+  if (bytes % (1ULL << 30) == 0) return std::to_string(bytes >> 30) + " GiB";
+  if (bytes % (1ULL << 20) == 0) return std::to_string(bytes >> 20) + " MiB";
+  if (bytes % (1ULL << 10) == 0) return std::to_string(bytes >> 10) + " KiB";
+  return std::to_string(bytes) + " bytes";
+}
+
+void SayWhatRuns(Server& server) {
+  const Options& options = server.options();
+  std::string sockets;
+  for (const ListeningSocket& one : server.network().sockets()) {
+    sockets += (sockets.empty() ? "" : ", ") + one.description;
+  }
+  Say("larder " + std::string(Version()) + " listens on " + sockets);
+  Say("memory " + Size(options.store.memory_bytes) + ", items up to " +
+      Size(options.store.max_item_bytes) + (options.store.evict ? "" : ", no eviction"));
+  Say(std::to_string(options.threads) + " threads, " + std::to_string(options.max_connections) +
+      " clients at most");
+  if (options.verbosity < 2) return;
+  size_t id = 0;
+  for (const size_t chunk : server.store().ChunkSizes()) {
+    std::fprintf(stderr, "slab class %3zu: chunk size %9zu perslab %7zu\n", ++id, chunk,
+                 (size_t{1} << 20) / chunk);
+  }
+}
+
+void OnSignal(Server& server, const Signals& signals) {
+  const bool talks = server.options().verbosity > 0;
+  for (int one = signals.Next(); one != 0; one = signals.Next()) {
+    if (one == SIGHUP) {
+      if (talks) Say("SIGHUP: there is nothing to read again");
+      continue;
+    }
+    if (one == SIGUSR1) {
+      Say("Gracefully stopping");
+    } else if (talks) {
+      Say(one == SIGINT ? "SIGINT: stopping" : "SIGTERM: stopping");
+    }
+    server.Stop();
+  }
+}
+
+int Serve(Options options, Daemon& daemon) {
+  const Signals signals;
+  const SystemClock clock;
+  const std::string pid_path = options.pid_file;
+  Server server(std::move(options), clock);
+  if (const absl::Status status = server.Start(); !status.ok()) {
+    return Fail({kExitOsError, std::string(status.message().data(), status.message().size())});
+  }
+  PidFile pid_file;
+  if (!pid_path.empty()) {
+    if (const Refusal refusal = pid_file.Write(pid_path); refusal.refused()) Say(refusal.text);
+  }
+  const char* port_path = getenv("MEMCACHED_PORT_FILENAME");
+  if (port_path != nullptr && !WriteFileAtomically(port_path, ".lck", server.PortLines())) {
+    return Fail({kExitOsError, std::string(port_path) + ": cannot write the port numbers"});
+  }
+  SayWhatRuns(server);
+  server.network().Watch(signals.fd(), [&] { OnSignal(server, signals); });
+  daemon.Ready(server.options().verbosity > 0);
+  server.Run();
+  return kExitOk;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::vector<std::string> args(argv + (argc > 0 ? 1 : 0), argv + argc);
+  ParsedCommandLine line = ParseCommandLine(args);
+  std::fputs(line.out.c_str(), stdout);
+  std::fputs(line.err.c_str(), stderr);
+  if (!line.run) return line.exit_code;
+  Options& options = line.options;
+  if (const Refusal refusal = PrepareProcess(options, &options.warnings); refusal.refused()) {
+    return Fail(refusal);
+  }
+  Daemon daemon;
+  if (options.daemon) {
+    if (const int code = daemon.Fork(); code >= 0) return code;
+  }
+  if (options.store.lock_memory && !LockMemory()) {
+    options.warnings.emplace_back("-k: the memory could not be locked (see ulimit -l)");
+  }
+  for (const std::string& warning : options.warnings) Say("warning: " + warning);
+  return Serve(std::move(options), daemon);
+}

@@ -3,6 +3,20 @@
 #include <utility>
 
 namespace larder::server {
+namespace {
+
+// The beginning is memcached's, which scripts look for.
+std::string CannotListen(const Endpoint& endpoint, const std::string& why) {
+  if (!endpoint.unix_path.empty()) {
+    return "failed to listen on UNIX socket: " + endpoint.unix_path + ": " + why;
+  }
+  const std::string port = std::to_string(endpoint.port);
+  if (endpoint.host.empty()) return "failed to listen on TCP port " + port + ": " + why;
+  return "failed to listen on one of interface(s) " + endpoint.host + ": " + why + " (port " +
+         port + ")";
+}
+
+}  // namespace
 
 Network::Network(NetworkOptions options, const Clock& clock, StatsRegistry& stats,
                  SessionFactory factory)
@@ -13,29 +27,18 @@ Network::~Network() {
   workers_.clear();
 }
 
-absl::Status Network::Bind(std::vector<ListeningSocket>* sockets) const {
+absl::Status Network::Bind() {
+  base_ = MakeEventBase();
+  if (base_ == nullptr || stop_.fd() < 0) return absl::ResourceExhaustedError("no event loop");
+  std::vector<ListeningSocket> sockets;
   for (const Endpoint& endpoint : options_.endpoints) {
     auto bound = Listen(endpoint, options_.backlog);
     if (!bound.ok()) {
       const std::string why(bound.status().message().data(), bound.status().message().size());
-      return {bound.status().code(), endpoint.ToString() + ": " + why};
+      return {bound.status().code(), CannotListen(endpoint, why)};
     }
-    for (ListeningSocket& socket : *bound) sockets->push_back(std::move(socket));
+    for (ListeningSocket& socket : *bound) sockets.push_back(std::move(socket));
   }
-  return absl::OkStatus();
-}
-
-absl::Status Network::Start() {
-  base_ = MakeEventBase();
-  if (base_ == nullptr || stop_.fd() < 0) return absl::ResourceExhaustedError("no event loop");
-  std::vector<ListeningSocket> sockets;
-  if (absl::Status status = Bind(&sockets); !status.ok()) return status;
-  on_stop_.Assign(
-      base_.get(), stop_.fd(), EV_READ | EV_PERSIST,
-      [](evutil_socket_t, short, void* base) {
-        event_base_loopbreak(static_cast<event_base*>(base));
-      },
-      base_.get());
   acceptor_ = std::make_unique<Acceptor>(
       options_.acceptor, base_.get(), std::move(sockets), clients_,
       [this](int fd, uint16_t listener) {
@@ -43,14 +46,24 @@ absl::Status Network::Start() {
         next_worker_ = (next_worker_ + 1) % workers_.size();
       },
       [this] { Deal(); });
+  return absl::OkStatus();
+}
+
+absl::Status Network::Start() {
   for (int i = 0; i < options_.threads; ++i) {
-    workers_.push_back(std::make_unique<Worker>(options_.worker, clock_, *stats_.NewCell(),
-                                                factory_, clients_));
+    workers_.push_back(
+        std::make_unique<Worker>(options_.worker, clock_, *stats_.NewCell(), factory_, clients_));
     if (!workers_.back()->Start("worker-" + std::to_string(i))) {
       return absl::ResourceExhaustedError("cannot start worker " + std::to_string(i));
     }
   }
   dealt_.resize(workers_.size());
+  on_stop_.Assign(
+      base_.get(), stop_.fd(), EV_READ | EV_PERSIST,
+      [](evutil_socket_t, short, void* base) {
+        event_base_loopbreak(static_cast<event_base*>(base));
+      },
+      base_.get());
   if (!on_stop_.Arm() || !acceptor_->Start()) {
     return absl::ResourceExhaustedError("no events for the listening sockets");
   }

@@ -1,9 +1,8 @@
 // server/network.h — sockets and threads around a cache, without the cache: listens, accepts,
 // deals clients to workers.
 //
-// Owner: Server, or a test with sessions of its own.  Threads: Start and Run by the main one; Stop
-// and the readers by any.
-// Two of them fit one process; nothing is global.
+// Owner: Server, or a test with sessions of its own.  Threads: Bind, Start, Run by the main one;
+// Stop and the readers by any. Two of them fit one process; nothing is global.
 
 #pragma once
 
@@ -38,7 +37,9 @@ class Network {
   Network& operator=(const Network&) = delete;
   ~Network();  // Stop() and wait
 
-  // Binds every endpoint, then starts the workers.  Fails with the endpoint's name and why.
+  // Binds every endpoint.  Fails with its name and why.
+  [[nodiscard]] absl::Status Bind();
+  // Starts the workers, and to accept.  REQUIRES: Bind() succeeded.
   [[nodiscard]] absl::Status Start();
   // Calls `ready` on the loop whenever `fd` is readable.  Between Start() and Run().
   void Watch(int fd, std::function<void()> ready);
@@ -48,7 +49,7 @@ class Network {
   // Makes Run() return; any thread.
   void Stop();
 
-  // Any thread, from Start() on.
+  // Any thread, from Bind() on.
   [[nodiscard]] const std::vector<ListeningSocket>& sockets() const { return acceptor_->sockets(); }
   // The port of the first TCP socket; 0 when there is none.
   [[nodiscard]] int tcp_port() const;
@@ -63,7 +64,6 @@ class Network {
     std::function<void()> ready;
   };
 
-  [[nodiscard]] absl::Status Bind(std::vector<ListeningSocket>* sockets) const;
   void Deal();
 
   const NetworkOptions options_;

@@ -155,20 +155,25 @@ Refusal SetDelimiter(Options& options, std::string_view text) {
 
 Refusal SetNapiIds(Options& options, std::string_view text) {
   options.napi_ids = text;
-  options.warnings.emplace_back("-N: connections are dealt round-robin, NAPI ids are not looked at");
+  options.warnings.emplace_back(
+      "-N: connections are dealt round-robin, NAPI ids are not looked at");
   return {};
 }
 
 // Switches.
 Refusal SetDaemon(Options& o, std::string_view) { return o.daemon = true, Refusal{}; }
 Refusal SetCoreDumps(Options& o, std::string_view) { return o.core_dumps = true, Refusal{}; }
-Refusal SetLockMemory(Options& o, std::string_view) { return o.store.lock_memory = true, Refusal{}; }
+Refusal SetLockMemory(Options& o, std::string_view) {
+  return o.store.lock_memory = true, Refusal{};
+}
 Refusal SetNoEvictions(Options& o, std::string_view) { return o.store.evict = false, Refusal{}; }
 Refusal SetNoCas(Options& o, std::string_view) { return o.store.use_cas = false, Refusal{}; }
 Refusal SetNoFlush(Options& o, std::string_view) { return o.flush_enabled = false, Refusal{}; }
 Refusal SetNoDump(Options& o, std::string_view) { return o.dump_enabled = false, Refusal{}; }
 Refusal SetNoWatch(Options& o, std::string_view) { return o.watch_enabled = false, Refusal{}; }
-Refusal SetLargePages(Options& o, std::string_view) { return o.store.preallocate = true, Refusal{}; }
+Refusal SetLargePages(Options& o, std::string_view) {
+  return o.store.preallocate = true, Refusal{};
+}
 Refusal SetUser(Options& o, std::string_view text) { return o.user = text, Refusal{}; }
 Refusal SetPidFile(Options& o, std::string_view text) { return o.pid_file = text, Refusal{}; }
 Refusal MoreVerbose(Options& o, std::string_view) {

@@ -42,8 +42,8 @@ Refusal Apply(const std::vector<std::string>& words, Options& options) {
   for (const OptionRow& row : OptionRows()) {
     Collected& collected = rows.emplace_back(Collected{&row, nullptr, {}});
     const std::string name = "--" + std::string(row.name);
-    collected.option = row.takes_value() ? app.add_option(name, collected.values)
-                                         : app.add_flag(name);
+    collected.option =
+        row.takes_value() ? app.add_option(name, collected.values) : app.add_flag(name);
     if (!row.takes_value()) continue;
     collected.option->allow_extra_args(false);
     collected.option->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);

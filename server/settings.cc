@@ -44,8 +44,10 @@ struct SettingRow {
   std::string (*value)(const State& s);
 };
 
-#define LARDER_ROW(name, expression) \
-  { #name, [](const State& s) -> std::string { (void)s; return expression; } }
+#define LARDER_ROW(name, expression)                                     \
+  {                                                                      \
+#name, [](const State& s) -> std::string { (void)s; return expression; } \
+  }
 
 const SettingRow kRows[] = {
     LARDER_ROW(maxbytes, Num(s.o.store.memory_bytes)),

@@ -76,9 +76,7 @@ class Worker {
   // Appends a row a connection.
   void Describe(std::vector<ConnectionRow>* rows) const ABSL_LOCKS_EXCLUDED(ring_mutex_);
   // ReplyBuffers that connections hold now.
-  [[nodiscard]] uint64_t reply_buffers() const {
-    return borrowed_.load(std::memory_order_relaxed);
-  }
+  [[nodiscard]] uint64_t reply_buffers() const { return borrowed_.load(std::memory_order_relaxed); }
 
   // For its connections.
   [[nodiscard]] event_base* base() const { return base_.get(); }

@@ -1,0 +1,148 @@
+#include "server/server.h"
+
+#include <event2/event.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "server/settings.h"
+
+namespace larder::server {
+namespace {
+
+double Seconds(const timeval& t) {
+  return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6;
+}
+
+absl::Status EndpointsOf(const Options& options, std::vector<Endpoint>* endpoints) {
+  if (!options.unix_path.empty()) {
+    Endpoint endpoint;
+    endpoint.unix_path = options.unix_path;
+    endpoint.unix_mode = options.unix_mode;
+    endpoints->push_back(std::move(endpoint));
+    return absl::OkStatus();
+  }
+  const int port = std::max(options.port, 0);
+  const std::vector<std::string> everywhere{"*"};
+  for (const std::string& text : options.listen.empty() ? everywhere : options.listen) {
+    auto endpoint = ParseEndpoint(text, port);
+    if (!endpoint.ok()) return endpoint.status();
+    endpoints->push_back(*std::move(endpoint));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+Server::Server(Options options, const Clock& clock, const ServerTuning& tuning)
+    : options_(std::move(options)),
+      clock_(clock),
+      started_ms_(clock.NowMs()),
+      tuning_(tuning),
+      session_options_{.flush_enabled = options_.flush_enabled},
+      store_(options_.store, clock),
+      verbosity_(std::min(options_.verbosity, 2)) {}
+
+Server::~Server() = default;
+
+absl::Status Server::Start() {
+  NetworkOptions network;
+  if (auto status = EndpointsOf(options_, &network.endpoints); !status.ok()) return status;
+  network.backlog = options_.backlog;
+  network.threads = options_.threads;
+  network.acceptor.max_clients = static_cast<uint64_t>(options_.max_connections);
+  network.acceptor.refuse_at_limit = options_.maxconns_fast;
+  network.worker.idle_timeout_s = static_cast<uint32_t>(options_.idle_timeout_seconds);
+  network.worker.blocked_timeout_s = tuning_.blocked_timeout_s;
+  network.worker.tick_ms = tuning_.tick_ms;
+  network_ = std::make_unique<Network>(
+      std::move(network), clock_, store_.stats(), [this](OpContext& context) {
+        return memcache::MakeSession(store_, context, *this, session_options_);
+      });
+  if (auto status = network_->Bind(); !status.ok()) return status;
+  for (const ListeningSocket& one : network_->sockets()) {
+    listeners_.push_back({one.fd.get(), one.family, one.port, one.description});
+  }
+  // As memcached counts: a listening socket is a connection too.
+  network_->clients().total.store(listeners_.size());
+  return network_->Start();
+}
+
+void Server::Run() { network_->Run(); }
+
+void Server::Stop() { network_->Stop(); }
+
+std::string Server::PortLines() const {
+  std::string lines;
+  for (const ListenerRow& one : listeners_) {
+    if (one.family == AF_UNIX) continue;
+    lines += one.family == AF_INET ? "TCP INET: " : "TCP INET6: ";
+    lines += std::to_string(one.port) + "\n";
+  }
+  return lines;
+}
+
+memcache::ServerInfo Server::Info() {
+  memcache::ServerInfo info;
+  info.pid = getpid();
+  info.uptime_seconds = static_cast<int64_t>((clock_.NowMs() - started_ms_) / 1000);
+  info.wall_seconds = clock_.WallSeconds();
+  info.libevent_version = event_get_version();
+  rusage usage{};
+  if (getrusage(RUSAGE_SELF, &usage) == 0) {
+    info.user_cpu_seconds = Seconds(usage.ru_utime);
+    info.system_cpu_seconds = Seconds(usage.ru_stime);
+  }
+  const ClientCounters& clients = network_->clients();
+  const uint64_t served = clients.current.load();
+  const auto threads = static_cast<uint64_t>(options_.threads);
+  info.max_connections = static_cast<uint64_t>(options_.max_connections);
+  // memcached counts its listening sockets, but for one.
+  info.current_connections = served + listeners_.size() - 1;
+  info.total_connections = clients.total.load();
+  info.rejected_connections = clients.rejected.load();
+  info.connection_structures = served + listeners_.size();
+  info.read_buffers = threads;
+  info.read_buffer_bytes = threads * Worker::kScratchBytes;
+  info.reply_buffers = network_->reply_buffers();
+  info.reply_buffer_bytes = info.reply_buffers * ReplyBuffer::kBlockBytes;
+  info.reserved_fds = 5 * threads;
+  info.accepting = clients.accepting.load();
+  info.listen_disabled_count = clients.disabled.load();
+  info.listen_disabled_us = clients.disabled_us.load();
+  info.threads = threads;
+  return info;
+}
+
+std::vector<std::pair<std::string, std::string>> Server::Settings() {
+  int port = options_.port;
+  for (const ListenerRow& one : listeners_) {
+    if (port == -1 && one.family != AF_UNIX) port = one.port;
+  }
+  return SettingsRows(options_, verbosity_.load(), port);
+}
+
+std::vector<memcache::ConnectionInfo> Server::Connections() {
+  std::vector<memcache::ConnectionInfo> rows;
+  for (const ListenerRow& one : listeners_) {
+    rows.push_back({one.fd, one.description, "", "conn_listening", 0});
+  }
+  // Addresses are asked for after the copy was taken: no worker waits for it.  Of a client that
+  // left meanwhile it says "?".
+  for (const ConnectionRow& one : network_->Connections()) {
+    rows.push_back({one.fd, DescribeSocket(one.fd, false), listeners_[one.listener].description,
+                    std::string(StateName(one.state)), one.idle_seconds});
+  }
+  return rows;
+}
+
+void Server::SetVerbosity(int level) { verbosity_.store(std::clamp(level, 0, 2)); }
+
+void Server::ResetStats() {
+  ClientCounters& clients = network_->clients();
+  clients.total.store(0);
+  clients.rejected.store(0);
+}
+
+}  // namespace larder::server

@@ -1,0 +1,75 @@
+// server/server.h — a cache that is reachable: the store, the threads and sockets in front of it,
+// and what `stats` can ask about them.
+//
+// Owner: main, or a test; nothing is global, so several fit one process.
+// Threads: Start and Run by one thread; Stop and everything of Host by any.
+
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "core/base/clock.h"
+#include "core/store.h"
+#include "protocol/memcache/host.h"
+#include "protocol/memcache/session.h"
+#include "server/network.h"
+#include "server/options.h"
+
+namespace larder::server {
+
+// What tests turn that no flag does.
+struct ServerTuning {
+  uint64_t tick_ms = 1000;
+  uint32_t blocked_timeout_s = 60;
+};
+
+class Server final : public memcache::Host {
+ public:
+  // REQUIRES: `clock` outlives it.
+  Server(Options options, const Clock& clock, const ServerTuning& tuning = {});
+  ~Server() override;
+
+  // Binds and starts the workers; the message of a failure is fit for the user.
+  [[nodiscard]] absl::Status Start();
+  // Serves until Stop(); then answers what was read, and returns.
+  void Run();
+  void Stop();
+
+  [[nodiscard]] Store& store() { return store_; }
+  [[nodiscard]] Network& network() { return *network_; }
+  [[nodiscard]] const Options& options() const { return options_; }
+  // For scripts that asked for any free port: "TCP INET: 4711\n" a socket.
+  [[nodiscard]] std::string PortLines() const;
+
+  memcache::ServerInfo Info() override;
+  std::vector<std::pair<std::string, std::string>> Settings() override;
+  std::vector<memcache::ConnectionInfo> Connections() override;
+  void SetVerbosity(int level) override;
+  void ResetStats() override;
+
+ private:
+  // A listening socket as it was at the start.
+  struct ListenerRow {
+    int fd;
+    int family;
+    int port;
+    std::string description;
+  };
+
+  const Options options_;
+  const Clock& clock_;
+  const TimeMs started_ms_;
+  const ServerTuning tuning_;
+  memcache::SessionOptions session_options_;
+  Store store_;
+  std::atomic<int> verbosity_;
+  std::vector<ListenerRow> listeners_;
+  std::unique_ptr<Network> network_;  // last: its sessions use what is above
+};
+
+}  // namespace larder::server
