@@ -25,6 +25,7 @@ void ReplyBuffer::Commit(size_t n) {
 }
 
 void ReplyBuffer::Append(std::string_view text) {
+  if (text.empty()) return;
   const size_t room = kBlockBytes - written_;
   if (text.size() > room) {
     AppendOwned(std::string(text));

@@ -18,13 +18,13 @@ namespace larder::memcache {
 // key as they come.  That is an intended difference to memcached, which buffers such a line whole:
 // with a key too long somewhere in it, the keys before it have been answered already.
 inline constexpr size_t kMaxOpenLine = 2048;
-inline constexpr size_t kMaxLine = 16 * 1024;
+inline constexpr size_t kMaxLine = 16 << 10;
 inline constexpr size_t kMaxLeadingBlanks = 100;
 inline constexpr size_t kMinLine = 4;  // its end included
 
 enum class FrameKind : uint8_t {
   kWords,       // `args` are the words behind the command
-  kKeys,        // `args` runs from the first key to the line's end, every key has been measured
+  kKeys,        // `args` runs up to and with the line's end, every key in it has been measured
   kValue,       // a storage command with its whole value
   kLargeValue,  // a storage command; `value_bytes` and a line end follow the frame
   kOpenKeys,    // get or gets and the blank behind; the keys follow, nobody looked at them

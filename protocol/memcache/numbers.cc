@@ -7,7 +7,7 @@
 namespace larder::memcache {
 namespace {
 
-constexpr int64_t kMaxRelativeSeconds = 60 * 60 * 24 * 30;
+constexpr int64_t kMaxRelativeSeconds = 2592000;
 // Far enough for anybody, near enough that its milliseconds cannot overflow.
 constexpr int64_t kMaxAheadSeconds = int64_t{1} << 40;
 
