@@ -32,8 +32,8 @@ struct StoreOptions {
   uint64_t memory_bytes = 64ULL << 20;  // -m
   size_t max_item_bytes = 1 << 20;      // -I: key, value and header together
   double growth_factor = 1.08;          // -f
-  size_t min_chunk_payload = 48;        // -n: room for key, flags and value in the smallest chunk
-  size_t max_chunk_bytes = 512 << 10;   // slab_chunk_max
+  size_t min_chunk_payload = 16;        // -n: room for key, flags and value in the smallest chunk
+  size_t max_chunk_bytes = 64 << 10;    // slab_chunk_max: the largest piece of a large value
   std::vector<size_t> chunk_sizes;      // slab_sizes; empty: by growth_factor
   bool use_cas = true;                  // not -C
   bool evict = true;                    // not -M
@@ -171,7 +171,7 @@ struct ClassInfo {
   size_t used_chunks = 0;
   size_t free_chunks = 0;
   std::array<size_t, 4> items{};          // HOT WARM COLD TEMP
-  std::array<size_t, 4> item_bytes{};     // requested bytes
+  size_t item_bytes = 0;                  // requested bytes of its items
   std::array<uint32_t, 4> age_seconds{};  // of the segment's tail
 };
 

@@ -40,6 +40,11 @@ std::unique_ptr<StatsTotals> StatsRegistry::Totals() const {
   return totals;
 }
 
+std::unique_ptr<StatsTotals> StatsRegistry::Lifetime() const {
+  MutexLock lock(mutex_);
+  return Sum();
+}
+
 void StatsRegistry::Reset() {
   MutexLock lock(mutex_);
   baseline_ = *Sum();

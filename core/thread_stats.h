@@ -49,32 +49,36 @@ inline constexpr size_t kMaxClasses = 256;  // ids 1..255; 0 is the pool of free
   X(maintainer_runs, "rounds of the LRU maintainer")
 
 // The same, kept for each slab class.
-#define LARDER_CLASS_COUNTERS(X)                                    \
-  X(cmd_set, "storage attempts that got memory")                    \
-  X(hits_to_hot, "get hits, by the segment they found the item in") \
-  X(hits_to_warm, "")                                               \
-  X(hits_to_cold, "")                                               \
-  X(hits_to_temp, "")                                               \
-  X(touch_hits, "")                                                 \
-  X(delete_hits, "")                                                \
-  X(incr_hits, "")                                                  \
-  X(decr_hits, "")                                                  \
-  X(cas_hits, "")                                                   \
-  X(cas_badval, "")                                                 \
-  X(linked, "items that entered the index")                         \
-  X(evicted, "items evicted to make room")                          \
-  X(evicted_nonzero, "of them, with an expiry time")                \
-  X(evicted_unfetched, "of them, never read")                       \
-  X(evicted_active, "of them, read since the last look")            \
-  X(outofmemory, "allocations that found nothing to evict")         \
-  X(reclaimed, "allocations served by an expired item")             \
-  X(expired_unfetched, "items that expired and were never read")    \
-  X(crawler_reclaimed, "items removed by the background expiry")    \
-  X(crawler_items_checked, "items looked at by it")                 \
-  X(lrutail_reflocked, "eviction candidates that were in use")      \
-  X(moves_to_cold, "")                                              \
-  X(moves_to_warm, "")                                              \
-  X(moves_within_lru, "")                                           \
+#define LARDER_CLASS_COUNTERS(X)                                         \
+  X(cmd_set, "storage attempts that got memory")                         \
+  X(hits_to_hot, "get hits, by the segment they found the item in")      \
+  X(hits_to_warm, "")                                                    \
+  X(hits_to_cold, "")                                                    \
+  X(hits_to_temp, "")                                                    \
+  X(touch_hits, "")                                                      \
+  X(delete_hits, "")                                                     \
+  X(incr_hits, "")                                                       \
+  X(decr_hits, "")                                                       \
+  X(cas_hits, "")                                                        \
+  X(cas_badval, "")                                                      \
+  X(linked, "items stored: entered the index, or written over in place") \
+  X(items_added, "items that entered the index (never reset)")           \
+  X(items_removed, "items that left it (never reset)")                   \
+  X(bytes_added, "their bytes (never reset)")                            \
+  X(bytes_removed, "their bytes (never reset)")                          \
+  X(evicted, "items evicted to make room")                               \
+  X(evicted_nonzero, "of them, with an expiry time")                     \
+  X(evicted_unfetched, "of them, never read")                            \
+  X(evicted_active, "of them, read since the last look")                 \
+  X(outofmemory, "allocations that found nothing to evict")              \
+  X(reclaimed, "allocations served by an expired item")                  \
+  X(expired_unfetched, "items that expired and were never read")         \
+  X(crawler_reclaimed, "items removed by the background expiry")         \
+  X(crawler_items_checked, "items looked at by it")                      \
+  X(lrutail_reflocked, "eviction candidates that were in use")           \
+  X(moves_to_cold, "")                                                   \
+  X(moves_to_warm, "")                                                   \
+  X(moves_within_lru, "")                                                \
   X(direct_reclaims, "evictions done by a request, not by the maintainer")
 
 #define LARDER_ENUMERATE(name, meaning) name,
@@ -134,6 +138,8 @@ class StatsRegistry {
   ThreadStats* NewCell() ABSL_LOCKS_EXCLUDED(mutex_);
   // About 50 KB: keep it off small stacks.
   [[nodiscard]] std::unique_ptr<StatsTotals> Totals() const ABSL_LOCKS_EXCLUDED(mutex_);
+  // The same since the start, whatever was reset.
+  [[nodiscard]] std::unique_ptr<StatsTotals> Lifetime() const ABSL_LOCKS_EXCLUDED(mutex_);
   // From now on Totals() starts from zero.  No cell is written: their owners never stop counting.
   void Reset() ABSL_LOCKS_EXCLUDED(mutex_);
 

@@ -74,6 +74,9 @@ class ABSL_LOCKABLE Mutex {
     if (state_.exchange(kFree, std::memory_order_release) == kContended) state_.notify_one();
   }
 
+  // For the compiler's analysis, where it cannot see that the caller holds the lock.
+  void AssertHeld() const ABSL_ASSERT_EXCLUSIVE_LOCK() {}
+
  private:
   static constexpr uint32_t kFree = 0;
   static constexpr uint32_t kHeld = 1;

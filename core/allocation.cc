@@ -1,0 +1,199 @@
+// core/allocation.cc — where chunks come from: the class's free ones, the pool, an eviction,
+// another class.
+
+#include <sched.h>
+
+#include <algorithm>
+#include <chrono>
+#include <thread>
+
+#include "core/store_impl.h"
+
+namespace larder {
+namespace {
+
+constexpr unsigned kVictimAttempts = 16;
+// Rounds without any progress before memory counts as exhausted: all of it is pinned or in flight.
+constexpr unsigned kAllocateRounds = 2000;
+constexpr unsigned kRoundsBeforeSleep = 64;
+
+}  // namespace
+
+bool Store::Impl::TooLarge(size_t key_bytes, size_t value_bytes) const {
+  const size_t overhead = Item::kHeaderBytes + Item::OptionBytes(kOptionMask);
+  return value_bytes > options_.max_item_bytes ||
+         key_bytes + value_bytes + overhead > options_.max_item_bytes;
+}
+
+bool Store::Impl::AddPageFromPool(SlabClass& slab_class) {
+  const PageIndex page = pool_.Acquire();
+  if (page == kNoPage) return false;
+  ClassLock lock(slab_class.mutex());
+  slab_class.AddPage(page);
+  return true;
+}
+
+void Store::Impl::Free(Handle chunk) {
+  PageIndex page = kNoPage;
+  {
+    SlabClass& slab_class = ClassOf(chunk);
+    ClassLock lock(slab_class.mutex());
+    page = slab_class.PushFree(chunk);
+  }
+  if (page != kNoPage) pool_.Release(page);
+}
+
+// Every so many evictions a class asks whether another one's items are older than its own.
+bool Store::Impl::TimeToSteal(SlabClass& slab_class) {
+  if (options_.automove == 0) return false;
+  const auto interval =
+      static_cast<uint32_t>(std::clamp<size_t>(slab_class.chunks_per_page() / 8, 1, 64));
+  auto& count = evictions_since_look_[slab_class.id()];
+  return count.load(std::memory_order_relaxed) >= interval;
+}
+
+Handle Store::Impl::TryAllocate(OpContext& ctx, size_t class_id, Stripe* held) {
+  SlabClass& slab_class = classes_[class_id];
+  do {
+    ClassLock lock(slab_class.mutex());
+    if (const Handle chunk = slab_class.PopFree()) return chunk;
+  } while (AddPageFromPool(slab_class));
+  if (!options_.evict || TimeToSteal(slab_class)) return kNoChunk;
+  return EvictHeld(ctx, slab_class, held);
+}
+
+Handle Store::Impl::Allocate(OpContext& ctx, size_t class_id) {
+  SlabClass& slab_class = classes_[class_id];
+  for (unsigned round = 0; round < kAllocateRounds; ++round) {
+    do {
+      ClassLock lock(slab_class.mutex());
+      if (const Handle chunk = slab_class.PopFree()) return chunk;
+    } while (AddPageFromPool(slab_class));
+    if (!options_.evict) break;
+    if (TimeToSteal(slab_class)) {
+      evictions_since_look_[class_id].store(0, std::memory_order_relaxed);
+      if (StealPage(ctx, class_id, /*must=*/false)) continue;
+    }
+    bool freed = false;
+    if (const Handle chunk = EvictOne(ctx, slab_class, &freed)) return chunk;
+    if (freed || StealPage(ctx, class_id, /*must=*/true)) continue;
+    if (round < kRoundsBeforeSleep) {
+      sched_yield();
+    } else {
+      std::this_thread::sleep_for(std::chrono::microseconds(100));
+    }
+  }
+  ctx.stats->Add(ClassCounter::outofmemory, class_id);
+  return kNoChunk;
+}
+
+void Store::Impl::CountMoves(OpContext& ctx, size_t class_id, const LruMoves& moves) {
+  if (moves.to_cold != 0) ctx.stats->Add(ClassCounter::moves_to_cold, class_id, moves.to_cold);
+  if (moves.to_warm != 0) ctx.stats->Add(ClassCounter::moves_to_warm, class_id, moves.to_warm);
+  if (moves.within != 0) ctx.stats->Add(ClassCounter::moves_within_lru, class_id, moves.within);
+}
+
+// The next one to go and its key's hash; it may be gone as soon as this returns.
+Handle Store::Impl::PickVictim(OpContext& ctx, SlabClass& slab_class, unsigned skip,
+                               uint64_t* hash) {
+  LruMoves moves;
+  Handle victim = kNoChunk;
+  {
+    ClassLock lock(slab_class.mutex());
+    victim = slab_class.PickVictim(tuning_, Seconds(ctx.now), skip, &moves);
+    if (victim != kNoChunk) *hash = HashOf(victim);
+  }
+  CountMoves(ctx, slab_class.id(), moves);
+  return victim;
+}
+
+Handle Store::Impl::EvictOne(OpContext& ctx, SlabClass& slab_class, bool* freed) {
+  unsigned skip = 0;
+  for (unsigned attempt = 0; attempt < kVictimAttempts; ++attempt) {
+    uint64_t hash = 0;
+    const Handle victim = PickVictim(ctx, slab_class, skip, &hash);
+    if (victim == kNoChunk) return kNoChunk;
+    Stripe& stripe = StripeOf(hash);
+    StripeLock lock(stripe.mutex);
+    const IndexStripe::Slot slot = FindHandle(stripe, hash, victim);
+    if (!slot) continue;  // somebody else was faster
+    const Item* item = ItemAt(victim);
+    if (item->has(kLarge) && item->large()->refs.load(std::memory_order_relaxed) > 1) {
+      ctx.stats->Add(ClassCounter::lrutail_reflocked, slab_class.id());
+      ++skip;
+      continue;
+    }
+    const Handle chunk = Evict(ctx, stripe, hash, slot);
+    // What was freed may be of the class asked for, or not: the caller looks.
+    if (chunk == kNoChunk || &ClassOf(chunk) != &slab_class) *freed = true;
+    return chunk;
+  }
+  return kNoChunk;
+}
+
+// With another stripe's lock held: only an item whose own stripe is free at once.
+Handle Store::Impl::EvictHeld(OpContext& ctx, SlabClass& slab_class,
+                              Stripe* held) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  uint64_t hash = 0;
+  const Handle victim = PickVictim(ctx, slab_class, 0, &hash);
+  if (victim == kNoChunk) return kNoChunk;
+  Stripe& stripe = StripeOf(hash);
+  // The caller looks at entries of its own stripe, which must stay where they are.
+  if (&stripe == held || !stripe.mutex.TryLock()) return kNoChunk;
+  Handle chunk = kNoChunk;
+  if (const IndexStripe::Slot slot = FindHandle(stripe, hash, victim)) {
+    // A large item is for the slow path: it frees many chunks of several classes.
+    if (!ItemAt(victim)->has(kLarge)) chunk = Evict(ctx, stripe, hash, slot);
+  }
+  stripe.mutex.Unlock();
+  return chunk;
+}
+
+Handle Store::Impl::Evict(OpContext& ctx, Stripe& stripe, uint64_t hash, IndexStripe::Slot slot) {
+  const Handle handle = slot.handle();
+  Item* item = ItemAt(handle);
+  SlabClass& slab_class = LruClassOf(handle);
+  const size_t id = slab_class.id();
+  ThreadStats& stats = *ctx.stats;
+  if (Expired(*item, ctx.now) || Flushed(*item)) {
+    stats.Add(ClassCounter::reclaimed, id);
+    if (!item->has(kFetched)) stats.Add(ClassCounter::expired_unfetched, id);
+  } else {
+    stats.Add(ClassCounter::evicted, id);
+    stats.Add(ClassCounter::direct_reclaims, id);
+    if (item->deadline() != kNever) stats.Add(ClassCounter::evicted_nonzero, id);
+    if (!item->has(kFetched)) stats.Add(ClassCounter::evicted_unfetched, id);
+    if (item->has(kActive)) stats.Add(ClassCounter::evicted_active, id);
+    evictions_since_look_[id].store(evictions_since_look_[id].load(std::memory_order_relaxed) + 1,
+                                    std::memory_order_relaxed);
+  }
+  const bool reusable = !item->has(kLarge);
+  stripe.index.Remove(hash, slot);
+  Detach(ctx, handle, reusable);
+  if (!reusable) return kNoChunk;
+  ClassLock lock(slab_class.mutex());
+  item->ClearBits(0xffff);
+  return slab_class.DropIfDraining(handle) ? kNoChunk : handle;
+}
+
+void Store::Impl::Detach(OpContext& ctx, Handle handle, bool keep_chunk) {
+  Item* item = ItemAt(handle);
+  SlabClass& slab_class = LruClassOf(handle);
+  ctx.stats->Add(ClassCounter::items_removed, slab_class.id());
+  ctx.stats->Add(ClassCounter::bytes_removed, slab_class.id(), item->total_bytes());
+  if (options_.track_sizes) TrackSize(*item, -1);
+  const bool large = item->has(kLarge);
+  PageIndex page = kNoPage;
+  {
+    ClassLock lock(slab_class.mutex());
+    slab_class.Unlink(handle);
+    if (!large && !keep_chunk) page = slab_class.PushFree(handle);
+  }
+  if (page != kNoPage) pool_.Release(page);
+  if (large) {
+    item->ClearBits(kLinked);
+    Unref(item);
+  }
+}
+
+}  // namespace larder

@@ -1,0 +1,127 @@
+#include "core/index.h"
+
+#include <cstdio>
+#include <cstdlib>
+
+namespace larder {
+namespace {
+
+void Require(bool holds, const char* what) {
+  if (holds) return;
+  std::fprintf(stderr, "index invariant broken: %s\n", what);
+  std::abort();
+}
+
+}  // namespace
+
+void IndexStripe::Init(Bucket* buckets, size_t capacity, Bucket* overflow, size_t overflow_capacity,
+                       uint32_t start) {
+  buckets_ = buckets;
+  capacity_ = static_cast<uint32_t>(capacity);
+  overflow_ = overflow;
+  overflow_capacity_ = static_cast<uint32_t>(overflow_capacity);
+  settled_.store(start, std::memory_order_relaxed);
+  target_.store(start, std::memory_order_relaxed);
+}
+
+void IndexStripe::SetTag(Bucket& bucket, unsigned index, uint8_t tag) {
+  auto& word = bucket.tags[index / 4];
+  const unsigned shift = index % 4 * 8;
+  const uint32_t cleared = word.load(std::memory_order_relaxed) & ~(uint32_t{0xff} << shift);
+  word.store(cleared | uint32_t{tag} << shift, std::memory_order_relaxed);
+}
+
+bool IndexStripe::Place(Bucket& home, uint8_t tag, Handle handle) {
+  Bucket* last = &home;
+  for (Bucket* bucket = &home; bucket != nullptr; bucket = Overflow(*bucket)) {
+    last = bucket;
+    const unsigned free = Matching(*bucket, 0);
+    if (free == 0) continue;
+    const auto index = static_cast<unsigned>(std::countr_zero(free));
+    bucket->handles[index].store(handle, std::memory_order_relaxed);
+    SetTag(*bucket, index, tag);
+    return true;
+  }
+  const uint32_t link = AllocateOverflow();
+  if (link == 0) return false;
+  Bucket& fresh = overflow_[link - 1];
+  fresh.handles[0].store(handle, std::memory_order_relaxed);
+  SetTag(fresh, 0, tag);
+  last->overflow.store(link, std::memory_order_relaxed);
+  return true;
+}
+
+void IndexStripe::Remove(uint64_t hash, Slot slot) {
+  SetTag(*slot.bucket, slot.index, 0);
+  --size_;
+  Bucket& home = buckets_[PlaceOf(hash)];
+  const uint32_t link = home.overflow.load(std::memory_order_relaxed);
+  if (link == 0) return;
+  // Keep chains short: the first overflow bucket fills the gap, and goes when it is empty.
+  Bucket& spill = overflow_[link - 1];
+  const unsigned all = (1U << kSlots) - 1;
+  const unsigned free = Matching(home, 0);
+  if (const unsigned spilled = ~Matching(spill, 0) & all; free != 0 && spilled != 0) {
+    const auto from = static_cast<unsigned>(std::countr_zero(spilled));
+    const auto to = static_cast<unsigned>(std::countr_zero(free));
+    const uint32_t word = spill.tags[from / 4].load(std::memory_order_relaxed);
+    home.handles[to].store(spill.handles[from].load(std::memory_order_relaxed),
+                           std::memory_order_relaxed);
+    SetTag(home, to, static_cast<uint8_t>(word >> (from % 4 * 8)));
+    SetTag(spill, from, 0);
+  }
+  if (Matching(spill, 0) == all) {
+    home.overflow.store(spill.overflow.load(std::memory_order_relaxed), std::memory_order_relaxed);
+    FreeOverflow(link);
+  }
+}
+
+uint32_t IndexStripe::AllocateOverflow() {
+  if (overflow_free_ != 0) {
+    const uint32_t link = overflow_free_;
+    auto& next = overflow_[link - 1].overflow;
+    overflow_free_ = next.load(std::memory_order_relaxed);
+    next.store(0, std::memory_order_relaxed);
+    return link;
+  }
+  if (overflow_fresh_ == overflow_capacity_) return 0;
+  return ++overflow_fresh_;
+}
+
+void IndexStripe::FreeOverflow(uint32_t link) {
+  Bucket& bucket = overflow_[link - 1];
+  for (auto& tags : bucket.tags) tags.store(0, std::memory_order_relaxed);
+  bucket.overflow.store(overflow_free_, std::memory_order_relaxed);
+  overflow_free_ = link;
+}
+
+void IndexStripe::StartGrowing() {
+  const uint32_t settled = settled_.load(std::memory_order_relaxed);
+  const uint32_t target = std::min(capacity_, settled + settled / 2);
+  if (target <= settled) return;
+  target_.store(target, std::memory_order_relaxed);
+  frontier_.store(target, std::memory_order_relaxed);
+}
+
+size_t IndexStripe::MemoryBytes() const {
+  const auto pages = [](size_t buckets) {
+    return (buckets * kBucketBytes + kSystemPage - 1) / kSystemPage * kSystemPage;
+  };
+  return pages(buckets()) + pages(overflow_fresh_);
+}
+
+void IndexStripe::CheckInvariants(const std::function<uint64_t(Handle)>& hash_of) const {
+  size_t count = 0;
+  for (size_t at = 0; at < buckets(); ++at) {
+    VisitBucket(at, [&](Handle handle) {
+      ++count;
+      const uint64_t hash = hash_of(handle);
+      Require(PlaceOf(hash) == at, "an entry is in the bucket of its hash");
+      const Slot slot = Find(hash, [&](Handle other) { return other == handle; });
+      Require(static_cast<bool>(slot), "an entry is found by its hash");
+    });
+  }
+  Require(count == size_, "the entries counted are the entries held");
+}
+
+}  // namespace larder

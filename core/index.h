@@ -1,0 +1,139 @@
+// core/index.h — key hash to item: cache-line buckets, grown a bucket at a time while serving.
+//
+//   bucket, 64 bytes:  [ 12 tags, 1 byte each ][ 12 handles, 4 bytes each ][ overflow, 4 bytes ]
+//
+// One IndexStripe a lock stripe, and nothing shared between stripes.  Of a hash, bits 0-15 choose
+// the stripe, 16-23 are the tag, and 32-63, scaled to the number of buckets, are the place: so
+// buckets hold hashes in order.  To grow from n buckets to 1.5 n the stripe fills the new ones from
+// the last to the first, in place: bucket `frontier_` and those above it are laid out for the new
+// size, those below for the old one.  An insert moves at most kStepsPerInsert buckets, so no call
+// ever waits for a rehash.  Never shrinks.
+//
+// Owner: Store::Impl.  Threads: everything but Prefetch* REQUIRES the stripe's lock.
+// Memory: address space is reserved for the largest size; a page of it costs memory when touched.
+// Source: the bucket is the one of B. Fan et al., "MemC3", NSDI 2013; growth in place by order-
+// preserving hashing after P. Larson's "Dynamic hashing", BIT 18, 1978.
+
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+
+#include "core/memory/chunk.h"
+
+namespace larder {
+
+class IndexStripe {
+ public:
+  static constexpr size_t kSlots = 12;
+  static constexpr size_t kBucketBytes = 64;
+  static constexpr int kStepsPerInsert = 1;
+
+  struct alignas(kBucketBytes) Bucket {
+    std::array<std::atomic<uint32_t>, 3> tags;  // 12 bytes of tags; 0: the slot is empty
+    std::array<std::atomic<uint32_t>, kSlots> handles;
+    std::atomic<uint32_t> overflow;  // 1 + index of an overflow bucket; 0: none
+  };
+  static_assert(sizeof(Bucket) == kBucketBytes);
+
+  // Where an entry is; valid until the next Insert or Remove.
+  struct Slot {
+    Bucket* bucket = nullptr;
+    unsigned index = 0;
+    explicit operator bool() const { return bucket != nullptr; }
+    [[nodiscard]] Handle handle() const {
+      return bucket->handles[index].load(std::memory_order_relaxed);
+    }
+    void set_handle(Handle handle) const {
+      bucket->handles[index].store(handle, std::memory_order_relaxed);
+    }
+  };
+
+  // `buckets` and `overflow` point to zeroed address space for so many buckets each.
+  // `start` is how many to begin with: stripes that start differently do not all grow at once.
+  void Init(Bucket* buckets, size_t capacity, Bucket* overflow, size_t overflow_capacity,
+            uint32_t start);
+
+  // The first entry with the tag of `hash` for which matches(handle) is true.
+  template <typename Matches>
+  [[nodiscard]] Slot Find(uint64_t hash, Matches&& matches) const;
+  // Adds an entry.  `hash_of(handle)` recomputes an entry's hash, for growing.
+  // False when the address space is used up (far beyond the memory limit's worth of items).
+  template <typename HashOf>
+  bool Insert(uint64_t hash, Handle handle, HashOf&& hash_of);
+  // Takes the entry out.
+  void Remove(uint64_t hash, Slot slot);
+
+  // Calls visit(handle) for every entry of bucket `at` (below buckets()); it must not change
+  // entries.
+  template <typename Visit>
+  void VisitBucket(size_t at, Visit&& visit) const;
+
+  [[nodiscard]] size_t size() const { return size_; }
+  [[nodiscard]] size_t buckets() const { return target_.load(std::memory_order_relaxed); }
+  [[nodiscard]] bool growing() const { return frontier_.load(std::memory_order_relaxed) != 0; }
+  // Memory touched, in bytes, to the system's page.
+  [[nodiscard]] size_t MemoryBytes() const;
+
+  // Any thread, no lock: hints from values that may be out of date.
+  void PrefetchBucket(uint64_t hash) const { __builtin_prefetch(&buckets_[PlaceOf(hash)]); }
+  template <typename Prefetch>
+  void PrefetchEntries(uint64_t hash, Prefetch&& prefetch) const;
+
+  // Dies when an entry is not where its hash says.
+  void CheckInvariants(const std::function<uint64_t(Handle)>& hash_of) const;
+
+  static uint8_t TagOf(uint64_t hash) {
+    const auto tag = static_cast<uint8_t>(hash >> 16);
+    return tag == 0 ? uint8_t{1} : tag;
+  }
+
+ private:
+  static constexpr size_t kSystemPage = 4096;
+  // Entries a bucket at which the stripe starts to grow, times 8: 10.25 of 12.
+  static constexpr size_t kFullEighths = 82;
+
+  static size_t Scale(uint64_t hash, size_t buckets) {
+    return static_cast<size_t>(((hash >> 32) * buckets) >> 32);
+  }
+  // The bucket where `hash` belongs now.
+  [[nodiscard]] size_t PlaceOf(uint64_t hash) const {
+    const size_t place = Scale(hash, target_.load(std::memory_order_relaxed));
+    if (place >= frontier_.load(std::memory_order_relaxed)) return place;
+    return Scale(hash, settled_.load(std::memory_order_relaxed));
+  }
+  static unsigned Matching(const Bucket& bucket, uint8_t tag);
+  static void SetTag(Bucket& bucket, unsigned index, uint8_t tag);
+  bool Place(Bucket& home, uint8_t tag, Handle handle);
+  [[nodiscard]] Bucket* Overflow(const Bucket& bucket) const {
+    const uint32_t link = bucket.overflow.load(std::memory_order_relaxed);
+    return link == 0 ? nullptr : &overflow_[link - 1];
+  }
+  uint32_t AllocateOverflow();
+  void FreeOverflow(uint32_t link);
+  void StartGrowing();
+  // Lays out one bucket for the new size.
+  template <typename HashOf>
+  void GrowStep(HashOf&& hash_of);
+  template <typename HashOf>
+  void MoveUp(size_t source, size_t wanted, HashOf&& hash_of);
+
+  Bucket* buckets_ = nullptr;
+  Bucket* overflow_ = nullptr;
+  // settled_ → target_ while frontier_ > 0; equal otherwise.  Written under the lock.
+  std::atomic<uint32_t> settled_{0};
+  std::atomic<uint32_t> target_{0};
+  std::atomic<uint32_t> frontier_{0};
+  uint32_t capacity_ = 0;
+  uint32_t size_ = 0;
+  uint32_t overflow_capacity_ = 0;
+  uint32_t overflow_fresh_ = 0;  // overflow buckets ever used
+  uint32_t overflow_free_ = 0;   // chain of freed ones, linked through `overflow`
+};
+
+}  // namespace larder
+
+#include "core/index_inl.h"

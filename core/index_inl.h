@@ -1,0 +1,116 @@
+// core/index_inl.h — the inline half of core/index.h.
+
+#pragma once
+
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
+#include <algorithm>
+#include <bit>
+#include <vector>
+
+#include "absl/container/inlined_vector.h"
+
+namespace larder {
+
+// One bit a slot whose tag is `tag`.
+inline unsigned IndexStripe::Matching(const Bucket& bucket, uint8_t tag) {
+  const uint32_t t0 = bucket.tags[0].load(std::memory_order_relaxed);
+  const uint32_t t1 = bucket.tags[1].load(std::memory_order_relaxed);
+  const uint32_t t2 = bucket.tags[2].load(std::memory_order_relaxed);
+#ifdef __SSE2__
+  const __m128i tags =
+      _mm_set_epi32(0, static_cast<int>(t2), static_cast<int>(t1), static_cast<int>(t0));
+  const __m128i equal = _mm_cmpeq_epi8(tags, _mm_set1_epi8(static_cast<char>(tag)));
+  return static_cast<unsigned>(_mm_movemask_epi8(equal)) & ((1U << kSlots) - 1);
+#else
+  unsigned found = 0;
+  for (unsigned i = 0; i < kSlots; ++i) {
+    const uint32_t word = i < 4 ? t0 : i < 8 ? t1 : t2;
+    if (static_cast<uint8_t>(word >> (i % 4 * 8)) == tag) found |= 1U << i;
+  }
+  return found;
+#endif
+}
+
+template <typename Matches>
+IndexStripe::Slot IndexStripe::Find(uint64_t hash, Matches&& matches) const {
+  const uint8_t tag = TagOf(hash);
+  for (Bucket* bucket = &buckets_[PlaceOf(hash)]; bucket != nullptr; bucket = Overflow(*bucket)) {
+    for (unsigned found = Matching(*bucket, tag); found != 0; found &= found - 1) {
+      const auto index = static_cast<unsigned>(std::countr_zero(found));
+      if (matches(bucket->handles[index].load(std::memory_order_relaxed))) return {bucket, index};
+    }
+  }
+  return {};
+}
+
+template <typename Prefetch>
+void IndexStripe::PrefetchEntries(uint64_t hash, Prefetch&& prefetch) const {
+  const Bucket& bucket = buckets_[PlaceOf(hash)];
+  for (unsigned found = Matching(bucket, TagOf(hash)); found != 0; found &= found - 1) {
+    const auto index = static_cast<unsigned>(std::countr_zero(found));
+    prefetch(bucket.handles[index].load(std::memory_order_relaxed));
+  }
+}
+
+template <typename Visit>
+void IndexStripe::VisitBucket(size_t at, Visit&& visit) const {
+  for (Bucket* bucket = &buckets_[at]; bucket != nullptr; bucket = Overflow(*bucket)) {
+    const unsigned used = ~Matching(*bucket, 0) & ((1U << kSlots) - 1);
+    for (unsigned left = used; left != 0; left &= left - 1) {
+      const auto index = static_cast<unsigned>(std::countr_zero(left));
+      visit(bucket->handles[index].load(std::memory_order_relaxed));
+    }
+  }
+}
+
+template <typename HashOf>
+bool IndexStripe::Insert(uint64_t hash, Handle handle, HashOf&& hash_of) {
+  if (growing()) {
+    for (int i = 0; i < kStepsPerInsert && growing(); ++i) GrowStep(hash_of);
+  } else if (size_t{size_} * 8 > size_t{kFullEighths} * buckets()) {
+    StartGrowing();
+  }
+  if (!Place(buckets_[PlaceOf(hash)], TagOf(hash), handle)) return false;
+  ++size_;
+  return true;
+}
+
+template <typename HashOf>
+void IndexStripe::GrowStep(HashOf&& hash_of) {
+  const uint32_t settled = settled_.load(std::memory_order_relaxed);
+  const uint32_t target = target_.load(std::memory_order_relaxed);
+  const size_t wanted = frontier_.load(std::memory_order_relaxed) - 1;
+  // The hashes of bucket `wanted` come from one old bucket or from two neighbours.
+  const auto first_hash = [&](uint64_t at) { return ((at << 32) + target - 1) / target; };
+  const size_t low = (first_hash(wanted) * settled) >> 32;
+  const size_t high = ((first_hash(wanted + 1) - 1) * settled) >> 32;
+  frontier_.store(static_cast<uint32_t>(wanted), std::memory_order_relaxed);
+  for (size_t source = high + 1; source-- > low;) {
+    if (source != wanted) MoveUp(source, wanted, hash_of);
+  }
+  if (wanted == 0) settled_.store(target, std::memory_order_relaxed);
+}
+
+template <typename HashOf>
+void IndexStripe::MoveUp(size_t source, size_t wanted, HashOf&& hash_of) {
+  absl::InlinedVector<Handle, 4 * kSlots> entries;
+  VisitBucket(source, [&](Handle handle) { entries.push_back(handle); });
+  Bucket& from = buckets_[source];
+  while (const uint32_t link = from.overflow.load(std::memory_order_relaxed)) {
+    from.overflow.store(overflow_[link - 1].overflow.load(std::memory_order_relaxed),
+                        std::memory_order_relaxed);
+    FreeOverflow(link);
+  }
+  for (auto& tags : from.tags) tags.store(0, std::memory_order_relaxed);
+  const uint32_t target = target_.load(std::memory_order_relaxed);
+  for (const Handle handle : entries) {
+    const uint64_t hash = hash_of(handle);
+    const bool moves = Scale(hash, target) == wanted;
+    Place(moves ? buckets_[wanted] : from, TagOf(hash), handle);
+  }
+}
+
+}  // namespace larder

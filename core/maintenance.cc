@@ -1,0 +1,177 @@
+// core/maintenance.cc — what goes on behind the requests: LRU balance, expiry, flushes, page
+// reserve.
+
+#include <time.h>
+
+#include <algorithm>
+
+#include "core/store_impl.h"
+
+namespace larder {
+namespace {
+
+constexpr unsigned kBalancePerClass = 500;  // moves under one lock
+constexpr size_t kBucketsPerLock = 16;      // of the index, while the crawler holds a stripe
+constexpr size_t kWholePass = ~size_t{0};
+constexpr TimeMs kCrawlEveryMs = 1000;
+// The crawler rests so many times as long as it worked: at most 2 % of a core.
+constexpr uint64_t kRestFactor = 50;
+// Epochs that may be in use at once, less one for safety.
+constexpr uint64_t kEpochs = (1U << Item::kEpochBits) - 1;
+constexpr unsigned kMaintainerMs = 100;
+constexpr unsigned kMoverMs = 20;
+constexpr unsigned kCrawlerMs = 250;
+
+uint64_t ThreadCpuMs() {
+  timespec t{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return static_cast<uint64_t>(t.tv_sec) * 1000 + static_cast<uint64_t>(t.tv_nsec) / 1'000'000;
+}
+
+}  // namespace
+
+void Store::Impl::RunMaintainer(OpContext& ctx) {
+  ctx.stats->Add(ThreadCounter::maintainer_runs);
+  for (size_t id = 1; id <= sizes_.count(); ++id) {
+    LruMoves moves;
+    {
+      ClassLock lock(classes_[id].mutex());
+      if (classes_[id].items() == 0) continue;
+      moves = classes_[id].Balance(tuning_, Seconds(ctx.now), kBalancePerClass);
+    }
+    CountMoves(ctx, id, moves);
+  }
+}
+
+// Looks at buckets [at, at + buckets) of the stripe and removes what is dead; returns how many
+// items it looked at.  *next_expiry becomes the earliest deadline of those that stay.
+size_t Store::Impl::CrawlStripe(OpContext& ctx, Stripe& stripe, size_t at, size_t buckets,
+                                size_t* removed, Deadline* next_expiry) {
+  StripeLock lock(stripe.mutex);
+  std::vector<Handle>& items = crawl_items_;
+  items.clear();
+  const size_t end = std::min(at + buckets, stripe.index.buckets());
+  for (; at < end; ++at) {
+    stripe.index.VisitBucket(at, [&](Handle handle) {
+      __builtin_prefetch(space().Address(handle));
+      items.push_back(handle);
+    });
+  }
+  for (const Handle handle : items) {
+    const Item* item = ItemAt(handle);
+    ctx.stats->Add(ClassCounter::crawler_items_checked, LruClassOf(handle).id());
+    const bool dead = Expired(*item, ctx.now) || Flushed(*item);
+    if (!dead) {
+      const Deadline deadline = item->deadline();
+      if (deadline != kNever && (*next_expiry == kNever || deadline < *next_expiry)) {
+        *next_expiry = deadline;
+      }
+      continue;
+    }
+    const size_t class_id = LruClassOf(handle).id();
+    ctx.stats->Add(ClassCounter::crawler_reclaimed, class_id);
+    if (!item->has(kFetched)) ctx.stats->Add(ClassCounter::expired_unfetched, class_id);
+    const uint64_t hash = HashOf(handle);
+    Unlink(ctx, stripe, hash, FindHandle(stripe, hash, handle));
+    ++*removed;
+  }
+  return items.size();
+}
+
+void Store::Impl::RunCrawler(OpContext& ctx, size_t buckets) {
+  const std::lock_guard<std::mutex> guard(crawl_mutex_);
+  if (crawl_.stripe == 0 && crawl_.bucket == 0) {
+    ctx.stats->Add(ThreadCounter::crawler_starts);
+    crawl_.epoch_at_start = epoch_.load(std::memory_order_acquire);
+  }
+  const bool sweeping = swept_epoch_.load(std::memory_order_relaxed) != crawl_.epoch_at_start;
+  for (size_t done = 0; crawl_.stripe < stripe_count_ && done < buckets;) {
+    Stripe& stripe = stripes_[crawl_.stripe];
+    if (crawl_.bucket == 0) {
+      StripeLock lock(stripe.mutex);
+      const bool due = stripe.next_expiry != kNever && stripe.next_expiry <= ctx.now;
+      if ((!sweeping && !due) || stripe.index.size() == 0) {
+        ++crawl_.stripe;
+        continue;
+      }
+      // What is linked from here on lowers it again.
+      stripe.next_expiry = kNever;
+      crawl_.next_expiry = kNever;
+    }
+    crawl_.checked += CrawlStripe(ctx, stripe, crawl_.bucket, kBucketsPerLock, &crawl_.removed,
+                                  &crawl_.next_expiry);
+    crawl_.bucket += kBucketsPerLock;
+    done += kBucketsPerLock;
+    StripeLock lock(stripe.mutex);
+    if (crawl_.bucket < stripe.index.buckets()) continue;
+    NoteDeadline(stripe, crawl_.next_expiry);
+    crawl_.bucket = 0;
+    ++crawl_.stripe;
+  }
+  if (crawl_.stripe < stripe_count_) return;
+  if (sweeping) swept_epoch_.store(crawl_.epoch_at_start, std::memory_order_release);
+  crawl_ = {};
+}
+
+void Store::Impl::BumpEpoch(OpContext& ctx) {
+  const std::lock_guard<std::mutex> guard(flush_mutex_);
+  const uint64_t next = epoch_.load(std::memory_order_relaxed) + 1;
+  // Fifteen flushes within one pass of the crawler: this one has to wait for it.
+  while (next - swept_epoch_.load(std::memory_order_acquire) >= kEpochs) {
+    RunCrawler(ctx, kWholePass);
+  }
+  epoch_.store(next, std::memory_order_release);
+}
+
+void Store::Impl::CrawlRound(OpContext& ctx) {
+  const bool sweep =
+      swept_epoch_.load(std::memory_order_relaxed) != epoch_.load(std::memory_order_relaxed);
+  if (!sweep && ctx.now < next_crawl_.load(std::memory_order_relaxed)) return;
+  const uint64_t before = ThreadCpuMs();
+  RunCrawler(ctx, kWholePass);
+  const TimeMs rest = (ThreadCpuMs() - before) * kRestFactor;
+  next_crawl_.store(ctx.now + std::max<TimeMs>(kCrawlEveryMs, rest), std::memory_order_relaxed);
+}
+
+void Store::Impl::RunAll(OpContext& ctx) {
+  ApplyPendingFlush(ctx);
+  RunMaintainer(ctx);
+  RunCrawler(ctx, kWholePass);
+  RunPageMover(ctx);
+}
+
+void Store::Impl::ThreadMain(void (Impl::*round)(OpContext&), unsigned idle_ms) {
+  OpContext ctx{.stats = stats_.NewCell(), .now = clock_.NowMs()};
+  std::unique_lock<std::mutex> lock(stop_mutex_);
+  while (!stopping_) {
+    stop_changed_.wait_for(lock, std::chrono::milliseconds(idle_ms));
+    if (stopping_) return;
+    lock.unlock();
+    ctx.now = clock_.NowMs();
+    ApplyPendingFlush(ctx);
+    (this->*round)(ctx);
+    lock.lock();
+  }
+}
+
+void Store::Impl::StartThreads() {
+  const auto start = [this](const char* name, void (Impl::*round)(OpContext&), unsigned idle_ms) {
+    threads_.emplace_back([this, round, idle_ms] { ThreadMain(round, idle_ms); });
+    pthread_setname_np(threads_.back().native_handle(), name);
+  };
+  if (options_.maintainer) start("larder-lru", &Impl::RunMaintainer, kMaintainerMs);
+  if (options_.crawler) start("larder-crawler", &Impl::CrawlRound, kCrawlerMs);
+  start("larder-pages", &Impl::RunPageMover, kMoverMs);
+}
+
+void Store::Impl::StopThreads() {
+  {
+    const std::lock_guard<std::mutex> lock(stop_mutex_);
+    stopping_ = true;
+  }
+  stop_changed_.notify_all();
+  for (std::thread& thread : threads_) thread.join();
+  threads_.clear();
+}
+
+}  // namespace larder

@@ -1,0 +1,85 @@
+// core/memory/page_pool.h — the arena, and which of its 1 MiB pages are in use.
+//
+// Owner: Store::Impl.  Threads: any; mutex_ guards the free list.  Locks: rank kPool.
+// Memory: one reservation of address space; a page costs memory once it is touched, and gives it
+// back to the system in ReleaseExcess().  The index is charged to the same limit, but for a share
+// of kUnchargedPercent of it.
+
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "core/base/mutex.h"
+#include "core/memory/chunk.h"
+
+namespace larder {
+
+class PagePool {
+ public:
+  struct Options {
+    uint64_t limit_bytes = 0;
+    bool preallocate = false;  // touch every page at once, on huge pages where there are some
+    bool lock = false;         // keep pages in memory (mlock)
+  };
+  static constexpr uint64_t kUnchargedPercent = 3;
+  static constexpr size_t kMinPages = 8;
+
+  // Reserves address space; ends the process with a message when there is none.
+  explicit PagePool(const Options& options);
+  ~PagePool();
+  PagePool(const PagePool&) = delete;
+  PagePool& operator=(const PagePool&) = delete;
+
+  [[nodiscard]] const ChunkSpace& space() const { return space_; }
+  // Page indexes are below this.
+  [[nodiscard]] size_t capacity() const { return capacity_; }
+
+  // No page above this one was ever handed out.
+  [[nodiscard]] PageIndex highest_page() const { return highest_.load(std::memory_order_relaxed); }
+
+  // A page to cut up; kNoPage at the limit.
+  [[nodiscard]] PageIndex Acquire() ABSL_LOCKS_EXCLUDED(mutex_);
+  void Release(PageIndex page) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // What the index takes now; moves the limit for pages.
+  void SetCharge(uint64_t index_bytes) {
+    index_bytes_.store(index_bytes, std::memory_order_relaxed);
+  }
+  void SetLimit(uint64_t limit_bytes) {
+    limit_bytes_.store(limit_bytes, std::memory_order_relaxed);
+  }
+  [[nodiscard]] uint64_t limit_bytes() const {
+    return limit_bytes_.load(std::memory_order_relaxed);
+  }
+  // Pages that may be backed by memory at present.
+  [[nodiscard]] size_t LimitPages() const;
+  // Pages in use by classes or free in the pool.
+  [[nodiscard]] size_t backed_pages() const { return backed_.load(std::memory_order_relaxed); }
+  [[nodiscard]] size_t free_pages() const { return free_count_.load(std::memory_order_relaxed); }
+  // How many pages the classes hold above the limit: so many must be taken from them.
+  [[nodiscard]] size_t ExcessPages() const;
+  // Gives free pages above the limit back to the system.
+  void ReleaseExcess() ABSL_LOCKS_EXCLUDED(mutex_);
+
+ private:
+  const Options options_;
+  char* mapping_ = nullptr;
+  size_t mapping_bytes_ = 0;
+  size_t capacity_ = 0;
+  ChunkSpace space_;
+  std::atomic<uint64_t> limit_bytes_;
+  std::atomic<uint64_t> index_bytes_{0};
+  std::atomic<size_t> backed_{0};
+  std::atomic<size_t> free_count_{0};
+  std::atomic<PageIndex> highest_{0};
+
+  Mutex<LockRank::kPool> mutex_;
+  std::vector<PageIndex> free_ ABSL_GUARDED_BY(mutex_);      // backed
+  std::vector<PageIndex> unbacked_ ABSL_GUARDED_BY(mutex_);  // were used once, now given back
+  PageIndex next_fresh_ ABSL_GUARDED_BY(mutex_) = 1;
+};
+
+}  // namespace larder

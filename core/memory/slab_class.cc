@@ -1,0 +1,254 @@
+#include "core/memory/slab_class.h"
+
+#include <algorithm>
+
+namespace larder {
+
+void SlabClass::Init(uint16_t id, size_t chunk_bytes, const ChunkSpace& space, PageInfo* pages) {
+  id_ = id;
+  chunk_bytes_ = chunk_bytes;
+  chunks_per_page_ = kPageBytes / chunk_bytes;
+  space_ = space;
+  pages_ = pages;
+}
+
+Handle SlabClass::PopFree() {
+  if (listed_ == kNoPage) return kNoChunk;
+  const PageIndex index = listed_;
+  PageInfo& page = pages_[index];
+  Handle chunk = page.free_head;
+  if (chunk != kNoChunk) {
+    page.free_head = Header(chunk)->next;
+    --page.free_count;
+  } else {
+    // Cut the next one: a page is touched no earlier than needed.
+    chunk = space_.HandleOf(space_.PageAddress(index) + page.fresh * chunk_bytes_);
+    Header(chunk)->bits.store(0, std::memory_order_relaxed);
+    ++page.fresh;
+  }
+  ++page.used;
+  ++used_;
+  --available_;
+  if (page.used == chunks_per_page_) UnlistPage(index);
+  return chunk;
+}
+
+PageIndex SlabClass::PushFree(Handle chunk) {
+  const PageIndex index = space_.PageOf(chunk);
+  PageInfo& page = pages_[index];
+  Header(chunk)->bits.store(0, std::memory_order_release);
+  --page.used;
+  --used_;
+  // The page mover still reads the keys of a draining page: leave its chunks as they are.
+  if (page.draining) return kNoPage;
+  Header(chunk)->next = page.free_head;
+  page.free_head = chunk;
+  ++page.free_count;
+  ++available_;
+  if (page.used + 1 == chunks_per_page_) ListPage(index);
+  // One spare page's worth stays, so that a class does not fetch and return a page by turns.
+  if (page.used == 0 && available_ >= 2 * chunks_per_page_) {
+    UnlistPage(index);
+    available_ -= chunks_per_page_;
+    --page_count_;
+    page.Reset(0);
+    return index;
+  }
+  return kNoPage;
+}
+
+void SlabClass::AddPage(PageIndex page) {
+  pages_[page].Reset(id_);
+  ++page_count_;
+  available_ += chunks_per_page_;
+  ListPage(page);
+}
+
+bool SlabClass::StartDraining(PageIndex index) {
+  PageInfo& page = pages_[index];
+  if (page.class_id != id_ || page.draining) return false;
+  page.draining = true;
+  available_ -= FreeOn(page);
+  if (page.used != chunks_per_page_) UnlistPage(index);
+  return true;
+}
+
+bool SlabClass::FinishDraining(PageIndex index) {
+  PageInfo& page = pages_[index];
+  if (page.used == 0) {
+    --page_count_;
+    page.Reset(0);
+    return true;
+  }
+  // Back in service.  Chunks freed meanwhile were not put on the page's list: make it anew.
+  page.draining = false;
+  page.free_head = kNoChunk;
+  page.free_count = 0;
+  for (size_t i = 0; i < page.fresh; ++i) {
+    char* chunk = space_.PageAddress(index) + i * chunk_bytes_;
+    auto* header = reinterpret_cast<ChunkHeader*>(chunk);
+    if (header->bits.load(std::memory_order_relaxed) != 0) continue;
+    header->next = page.free_head;
+    page.free_head = space_.HandleOf(chunk);
+    ++page.free_count;
+  }
+  available_ += FreeOn(page);
+  if (page.used != chunks_per_page_) ListPage(index);
+  return false;
+}
+
+bool SlabClass::DropIfDraining(Handle chunk) {
+  if (!pages_[space_.PageOf(chunk)].draining) return false;
+  const PageIndex page = PushFree(chunk);
+  return page == kNoPage;
+}
+
+PageIndex SlabClass::EmptiestPage() const {
+  constexpr unsigned kLook = 16;
+  PageIndex best = kNoPage;
+  PageIndex page = listed_;
+  for (unsigned i = 0; i < kLook && page != kNoPage; ++i, page = pages_[page].next) {
+    if (best == kNoPage || pages_[page].used < pages_[best].used) best = page;
+  }
+  return best;
+}
+
+void SlabClass::ListPage(PageIndex index) {
+  PageInfo& page = pages_[index];
+  page.prev = kNoPage;
+  page.next = listed_;
+  if (listed_ != kNoPage) pages_[listed_].prev = index;
+  listed_ = index;
+}
+
+void SlabClass::UnlistPage(PageIndex index) {
+  const PageInfo& page = pages_[index];
+  if (page.prev != kNoPage) pages_[page.prev].next = page.next;
+  if (page.next != kNoPage) pages_[page.next].prev = page.prev;
+  if (listed_ == index) listed_ = page.next;
+}
+
+void SlabClass::LinkFront(Handle item, Segment segment) {
+  Queue& queue = queues_[static_cast<size_t>(segment)];
+  ChunkHeader* header = Header(item);
+  header->set_segment(segment);
+  header->prev = kNoChunk;
+  header->next = queue.head;
+  if (queue.head != kNoChunk) Header(queue.head)->prev = item;
+  queue.head = item;
+  if (queue.tail == kNoChunk) queue.tail = item;
+  ++queue.count;
+}
+
+void SlabClass::Unlink(Handle item) {
+  const ChunkHeader* header = Header(item);
+  Queue& queue = queues_[static_cast<size_t>(header->segment())];
+  (header->prev != kNoChunk ? Header(header->prev)->next : queue.head) = header->next;
+  (header->next != kNoChunk ? Header(header->next)->prev : queue.tail) = header->prev;
+  --queue.count;
+}
+
+void SlabClass::Replace(Handle item, Handle fresh) {
+  const ChunkHeader* header = Header(item);
+  Queue& queue = queues_[static_cast<size_t>(header->segment())];
+  Header(fresh)->next = header->next;
+  Header(fresh)->prev = header->prev;
+  (header->prev != kNoChunk ? Header(header->prev)->next : queue.head) = fresh;
+  (header->next != kNoChunk ? Header(header->next)->prev : queue.tail) = fresh;
+}
+
+void SlabClass::Move(Handle item, Segment to) {
+  Unlink(item);
+  LinkFront(item, to);
+}
+
+bool SlabClass::TakeActive(Handle item) {
+  auto& bits = Header(item)->bits;
+  if ((bits.load(std::memory_order_relaxed) & kActive) == 0) return false;
+  bits.fetch_and(static_cast<uint16_t>(~kActive), std::memory_order_relaxed);
+  return true;
+}
+
+// The tail of HOT or WARM goes where its use says.
+void SlabClass::MoveTail(Segment from, LruMoves* moves) {
+  const Handle item = tail(from);
+  if (TakeActive(item)) {
+    ++(from == Segment::kWarm ? moves->within : moves->to_warm);
+    Move(item, Segment::kWarm);
+  } else {
+    ++moves->to_cold;
+    Move(item, Segment::kCold);
+  }
+}
+
+LruMoves SlabClass::Balance(const LruTuning& tuning, uint32_t now_seconds, unsigned budget) {
+  LruMoves moves;
+  if (!tuning.segmented) return moves;
+  const size_t all = items();
+  const auto cold_age = static_cast<double>(now_seconds - TailSeconds(Segment::kCold, now_seconds));
+  const auto over = [&](Segment segment, unsigned percent,
+                        double factor) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    const size_t count = items(segment);
+    if (count * 100 > all * percent) return true;
+    const auto age = static_cast<double>(now_seconds - TailSeconds(segment, now_seconds));
+    return count > 0 && items(Segment::kCold) > 0 && age > cold_age * factor && age > 1;
+  };
+  for (; budget > 0; --budget) {
+    if (over(Segment::kHot, tuning.hot_percent, tuning.hot_max_factor)) {
+      MoveTail(Segment::kHot, &moves);
+    } else if (over(Segment::kWarm, tuning.warm_percent, tuning.warm_max_factor)) {
+      MoveTail(Segment::kWarm, &moves);
+    } else {
+      break;
+    }
+  }
+  return moves;
+}
+
+Handle SlabClass::PickVictim(const LruTuning& tuning, uint32_t now_seconds, unsigned skip,
+                             LruMoves* moves) {
+  constexpr unsigned kBalanceBudget = 4;
+  const LruMoves balanced = Balance(tuning, now_seconds, kBalanceBudget);
+  moves->to_cold += balanced.to_cold;
+  moves->to_warm += balanced.to_warm;
+  moves->within += balanced.within;
+  for (unsigned looked = 0; looked < kVictimSearch; ++looked) {
+    Handle item = tail(Segment::kCold);
+    if (item == kNoChunk) break;
+    for (unsigned i = 0; i < skip && Header(item)->prev != kNoChunk; ++i) item = Header(item)->prev;
+    if (!TakeActive(item)) return item;
+    const Segment to = tuning.segmented ? Segment::kWarm : Segment::kCold;
+    ++(tuning.segmented ? moves->to_warm : moves->within);
+    Move(item, to);
+  }
+  for (const Segment segment : {Segment::kCold, Segment::kHot, Segment::kWarm, Segment::kTemp}) {
+    Handle item = tail(segment);
+    for (unsigned i = 0; i < skip && item != kNoChunk; ++i) {
+      const Handle before = Header(item)->prev;
+      if (before == kNoChunk) break;
+      item = before;
+    }
+    if (item != kNoChunk) return item;
+  }
+  return kNoChunk;
+}
+
+size_t SlabClass::items() const {
+  size_t sum = 0;
+  for (const Queue& queue : queues_) sum += queue.count;
+  return sum;
+}
+
+uint32_t SlabClass::TailSeconds(Segment segment, uint32_t now_seconds) const {
+  const Handle item = tail(segment);
+  return item == kNoChunk ? now_seconds : std::min(now_seconds, Seconds(item));
+}
+
+uint32_t SlabClass::OldestSeconds(uint32_t now_seconds) const {
+  for (const Segment segment : {Segment::kCold, Segment::kHot, Segment::kWarm, Segment::kTemp}) {
+    if (items(segment) != 0) return TailSeconds(segment, now_seconds);
+  }
+  return now_seconds;
+}
+
+}  // namespace larder

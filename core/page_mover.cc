@@ -1,0 +1,264 @@
+// core/page_mover.cc — takes a page from one class for another: its items move to free chunks of
+// their own class, or are evicted.
+//
+// One page at a time (mover_mutex_).  The page first stops handing out chunks; then each item on it
+// is copied and the index entry switched under the key's lock, so no reader notices.  CAS, expiry,
+// flags and the place in the LRU stay.
+
+#include <sched.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "core/store_impl.h"
+
+namespace larder {
+namespace {
+
+constexpr unsigned kPageAttempts = 8;    // pages of a class to try when some are pinned
+constexpr unsigned kEvacuatePasses = 3;  // over one page, for chunks in somebody's hands
+constexpr TimeMs kHungerMs = 200;        // how long a dry pool is followed by a reserve
+constexpr size_t kReservePages = 1;
+
+}  // namespace
+
+// Another class's page is worth taking when it holds nothing, or when its next victim is older.
+Store::Impl::Donor Store::Impl::FindDonor(TimeMs now, size_t for_class, bool must) {
+  const uint32_t seconds = Seconds(now);
+  double own_age = -1;  // a class without items takes from anybody
+  if (for_class != 0) {
+    SlabClass& own = classes_[for_class];
+    ClassLock lock(own.mutex());
+    if (own.items() != 0) own_age = seconds - own.OldestSeconds(seconds);
+  }
+  Donor oldest;
+  double oldest_age = -1;
+  size_t oldest_pages = 0;
+  Donor roomiest;
+  size_t most_spare_pages = 0;
+  for (size_t id = 1; id <= sizes_.count(); ++id) {
+    if (id == for_class) continue;
+    SlabClass& other = classes_[id];
+    ClassLock lock(other.mutex());
+    if (other.pages() == 0) continue;
+    const size_t spare = other.available() / other.chunks_per_page();
+    if (spare > most_spare_pages) {
+      most_spare_pages = spare;
+      roomiest = {&other, true};
+    }
+    // Without items of its own (tails of large values only) a class gives when nobody else does.
+    const double age = other.items() == 0 ? -0.5 : seconds - other.OldestSeconds(seconds);
+    if (age > oldest_age || (age == oldest_age && other.pages() > oldest_pages)) {
+      oldest_age = age;
+      oldest_pages = other.pages();
+      oldest = {&other, false};
+    }
+  }
+  if (roomiest.slab_class != nullptr) return roomiest;
+  if (must || own_age < 0 || oldest_age * options_.automove_ratio > own_age) return oldest;
+  return {};
+}
+
+PageIndex Store::Impl::PickPage(SlabClass& donor, bool fragmented, unsigned attempt) {
+  ClassLock lock(donor.mutex());
+  if (fragmented && attempt == 0) return donor.EmptiestPage();
+  // Where the next victims are: what lies around them was stored at about the same time.
+  for (const Segment segment : {Segment::kCold, Segment::kHot, Segment::kWarm, Segment::kTemp}) {
+    Handle item = donor.tail(segment);
+    for (unsigned i = 0; i < attempt && item != kNoChunk; ++i) {
+      item = space().At<ChunkHeader>(item)->prev;
+    }
+    if (item == kNoChunk) continue;
+    const Item* it = ItemAt(item);
+    return space().PageOf(it->has(kLarge) ? it->large()->first_piece : item);
+  }
+  // Nothing but tails of large values: any page, another one each time.
+  unsigned skip = attempt;
+  for (PageIndex page = 1; page <= pool_.highest_page(); ++page) {
+    if (pages_[page].class_id.load(std::memory_order_relaxed) != donor.id()) continue;
+    if (skip-- == 0) return page;
+  }
+  return kNoPage;
+}
+
+bool Store::Impl::TakePage(OpContext& ctx, const Donor& donor, PageIndex* page) {
+  SlabClass& slab_class = *donor.slab_class;
+  for (unsigned attempt = 0; attempt < kPageAttempts; ++attempt) {
+    const PageIndex candidate = PickPage(slab_class, donor.fragmented, attempt);
+    if (candidate == kNoPage) return false;
+    {
+      ClassLock lock(slab_class.mutex());
+      if (!slab_class.StartDraining(candidate)) continue;
+    }
+    Evacuate(ctx, slab_class, candidate);
+    ClassLock lock(slab_class.mutex());
+    if (slab_class.FinishDraining(candidate)) {
+      *page = candidate;
+      ctx.stats->Add(ThreadCounter::pages_moved);
+      return true;
+    }
+  }
+  return false;
+}
+
+bool Store::Impl::StealPage(OpContext& ctx, size_t class_id, bool must) {
+  last_hunger_.store(ctx.now, std::memory_order_relaxed);
+  PageIndex page = kNoPage;
+  {
+    MutexLock mover(mover_mutex_);
+    // While this thread waited, another one may have made room.
+    if (class_id != 0 && AddPageFromPool(classes_[class_id])) return true;
+    const Donor donor = FindDonor(ctx.now, class_id, must);
+    if (donor.slab_class == nullptr) return false;
+    if (!TakePage(ctx, donor, &page)) {
+      if (!must) return false;
+      for (size_t id = sizes_.count(); id >= 1 && page == kNoPage; --id) {
+        if (id != class_id) (void)TakePage(ctx, {&classes_[id], false}, &page);
+      }
+    }
+  }
+  if (page == kNoPage) return false;
+  if (class_id == 0 || pool_.ExcessPages() != 0) {
+    pool_.Release(page);
+    pool_.ReleaseExcess();
+    return class_id == 0 || AddPageFromPool(classes_[class_id]);
+  }
+  ClassLock lock(classes_[class_id].mutex());
+  classes_[class_id].AddPage(page);
+  return true;
+}
+
+void Store::Impl::Evacuate(OpContext& ctx, SlabClass& donor, PageIndex page) {
+  for (unsigned pass = 0; pass < kEvacuatePasses; ++pass) {
+    size_t chunks = 0;
+    {
+      ClassLock lock(donor.mutex());
+      if (pages_[page].used == 0) return;
+      chunks = pages_[page].fresh;
+    }
+    for (size_t i = 0; i < chunks; ++i) {
+      char* chunk = space().PageAddress(page) + i * donor.chunk_bytes();
+      const uint16_t bits =
+          reinterpret_cast<ChunkHeader*>(chunk)->bits.load(std::memory_order_acquire);
+      if ((bits & kPiece) != 0) {
+        EvacuatePiece(ctx, donor, space().HandleOf(chunk));
+      } else if ((bits & kLinked) != 0) {
+        EvacuateItem(ctx, donor, space().HandleOf(chunk));
+      }
+    }
+    sched_yield();
+  }
+}
+
+// Where to move an item to.  `worth_an_eviction`: rather lose the class's next victim than this
+// one.
+Handle Store::Impl::RescueChunk(OpContext& ctx, SlabClass& donor, bool worth_an_eviction) {
+  {
+    ClassLock lock(donor.mutex());
+    if (const Handle chunk = donor.PopFree()) return chunk;
+  }
+  if (!worth_an_eviction || !options_.evict) return kNoChunk;
+  bool freed = false;
+  return EvictOne(ctx, donor, &freed);
+}
+
+void Store::Impl::EvacuateItem(OpContext& ctx, SlabClass& donor, Handle handle) {
+  // The page hands out no chunks, so the key's bytes stay even if the item goes now.
+  const Item* item = ItemAt(handle);
+  const uint64_t hash = HashOf(handle);
+  const bool hot = (item->bits() & kActive) != 0 || item->segment() == Segment::kWarm;
+  Handle to = RescueChunk(ctx, donor, hot);
+  Stripe& stripe = StripeOf(hash);
+  {
+    StripeLock lock(stripe.mutex);
+    if (const IndexStripe::Slot slot = FindHandle(stripe, hash, handle)) {
+      const bool pinned =
+          item->has(kLarge) && item->large()->refs.load(std::memory_order_relaxed) > 1;
+      const bool dead = Expired(*item, ctx.now) || Flushed(*item);
+      if (pinned) {
+        // Its readers hold its address: the page stays.
+      } else if (to != kNoChunk && !dead) {
+        MoveItem(ctx, stripe, slot, to);
+        to = kNoChunk;
+      } else {
+        ctx.stats->Add(ThreadCounter::reassign_evictions);
+        const Handle chunk = Evict(ctx, stripe, hash, slot);
+        if (chunk != kNoChunk) Free(chunk);
+      }
+    }
+  }
+  if (to != kNoChunk) Free(to);
+}
+
+void Store::Impl::MoveItem(OpContext& ctx, Stripe& /*stripe*/, IndexStripe::Slot slot, Handle to) {
+  const Handle from = slot.handle();
+  const Item* item = ItemAt(from);
+  SlabClass& queues = LruClassOf(from);
+  {
+    ClassLock lock(queues.mutex());
+    // Under this lock and the key's nobody else writes to the item.
+    std::memcpy(space().Address(to), space().Address(from), item->shape().bytes());
+    queues.Replace(from, to);
+  }
+  if (item->has(kLarge)) {
+    for (Handle at = item->large()->first_piece; at != kNoChunk; at = space().At<Piece>(at)->next) {
+      space().At<Piece>(at)->owner = to;
+    }
+  }
+  slot.set_handle(to);
+  Free(from);
+  ctx.stats->Add(ThreadCounter::reassign_rescues);
+}
+
+void Store::Impl::EvacuatePiece(OpContext& ctx, SlabClass& donor, Handle handle) {
+  auto* piece = space().At<Piece>(handle);
+  const uint64_t hash = piece->hash;
+  Handle to = RescueChunk(ctx, donor, /*worth_an_eviction=*/false);
+  {
+    Stripe& stripe = StripeOf(hash);
+    StripeLock lock(stripe.mutex);
+    const IndexStripe::Slot slot = FindHandle(stripe, hash, piece->owner);
+    Item* item = slot ? ItemAt(slot.handle()) : nullptr;
+    // Not linked: on its way in or out.  Pinned: being sent.
+    if (item != nullptr && item->has(kLarge) &&
+        item->large()->refs.load(std::memory_order_relaxed) == 1) {
+      if (to != kNoChunk) {
+        MovePiece(item, handle, to);
+        to = kNoChunk;
+      } else {
+        ctx.stats->Add(ThreadCounter::reassign_evictions);
+        (void)Evict(ctx, stripe, hash, slot);
+      }
+    }
+  }
+  if (to != kNoChunk) Free(to);
+}
+
+void Store::Impl::MovePiece(Item* item, Handle from, Handle to) {
+  Handle* link = &item->large()->first_piece;
+  while (*link != kNoChunk && *link != from) link = &space().At<Piece>(*link)->next;
+  if (*link == kNoChunk) {  // no longer a piece of it
+    Free(to);
+    return;
+  }
+  const auto* piece = space().At<Piece>(from);
+  std::memcpy(space().Address(to), space().Address(from), sizeof(Piece) + piece->bytes);
+  *link = to;
+  Free(from);
+}
+
+void Store::Impl::RunPageMover(OpContext& ctx) {
+  while (pool_.ExcessPages() != 0 && StealPage(ctx, 0, /*must=*/true)) {
+  }
+  pool_.ReleaseExcess();
+  const TimeMs hunger = last_hunger_.load(std::memory_order_relaxed);
+  const bool hungry = hunger != 0 && ctx.now < hunger + kHungerMs;
+  const bool full = pool_.backed_pages() >= pool_.LimitPages();
+  if (options_.evict && options_.automove != 0 && hungry && full &&
+      pool_.free_pages() < kReservePages) {
+    (void)StealPage(ctx, 0, /*must=*/false);
+    last_hunger_.store(hunger, std::memory_order_relaxed);
+  }
+}
+
+}  // namespace larder

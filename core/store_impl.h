@@ -1,0 +1,367 @@
+// core/store_impl.h — the parts of a Store and how they hang together.  Only for core/*.cc.
+//
+// Lock order: mover → stripe (several only in index order, or by TryLock) → class → pool.
+// An item is alive while its stripe's index holds its handle; whoever changes it holds the stripe.
+
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "core/index.h"
+#include "core/item.h"
+#include "core/memory/page_pool.h"
+#include "core/memory/slab_class.h"
+#include "core/memory/slab_sizes.h"
+#include "core/store.h"
+
+namespace larder {
+
+using StripeMutex = Mutex<LockRank::kStripe>;
+using StripeLock = MutexLock<LockRank::kStripe>;
+
+// The keys whose hashes end alike: their index, and all that their commands change besides.
+struct alignas(64) Stripe {
+  StripeMutex mutex;
+  IndexStripe index ABSL_GUARDED_BY(mutex);
+  uint64_t cas ABSL_GUARDED_BY(mutex) = 0;               // the last CAS unique given out
+  Deadline next_expiry ABSL_GUARDED_BY(mutex) = kNever;  // no item of the stripe ends before it
+};
+
+// Bounds what large values on their way in may hold, so that the ones let in can always finish.
+class UploadGate {
+ public:
+  // Lets an upload of `bytes` in, unless those inside hold all of `budget`.
+  [[nodiscard]] bool Enter(uint64_t bytes, uint64_t budget, TimeMs now);
+  void Leave(uint64_t bytes) { inside_.fetch_sub(bytes, std::memory_order_relaxed); }
+  // Somebody was turned away within the last second.
+  [[nodiscard]] bool Waiting(TimeMs now) const {
+    const TimeMs refused = last_refused_.load(std::memory_order_relaxed);
+    return refused != 0 && now < refused + 1000;
+  }
+
+ private:
+  std::atomic<uint64_t> inside_{0};
+  std::atomic<TimeMs> last_refused_{0};
+};
+
+// What an item was when its value was read; a chunk may have been given to another item since.
+struct Unchanged {
+  const Item* item = nullptr;
+  uint64_t cas = 0;
+  Deadline deadline = kNever;
+  std::string_view small;  // the value, unless it is large: then a pin keeps the item what it is
+
+  [[nodiscard]] bool Is(const Item* now) const {
+    return now == item && now->cas() == cas && now->deadline() == deadline &&
+           (now->has(kLarge) || now->small_value() == small);
+  }
+};
+
+class Store::Impl {
+ public:
+  Impl(Store* facade, const StoreOptions& options, const Clock& clock);
+  ~Impl();
+
+  // --- Keys (store.cc) ---
+  Key MakeKey(std::string_view bytes) const { return {bytes, hasher_(bytes)}; }
+  Stripe& StripeOf(uint64_t hash) { return stripes_[hash & stripe_mask_]; }
+  ReadResult Read(OpContext& ctx, const Key& key, const ReadOptions& options,
+                  void (*visit)(void*, const ValueView&), void* arg);
+  DeleteResult Delete(OpContext& ctx, const Key& key, uint64_t compare_cas);
+  CounterResult Arithmetic(OpContext& ctx, const Key& key, bool up, uint64_t delta,
+                           uint64_t* value_out);
+  bool Touch(OpContext& ctx, const Key& key, Deadline deadline);
+  StoreResult Put(OpContext& ctx, const StoreRequest& request, std::string_view value,
+                  uint64_t* cas_out);
+  void RefuseStore(OpContext& ctx, const StoreRequest& request, StoreResult why);
+  void FlushAll(OpContext& ctx, TimeMs when);
+
+  // --- Large values (upload.cc) ---
+  UploadRefusal BeginUpload(OpContext& ctx, const StoreRequest& request, size_t value_bytes,
+                            std::unique_ptr<Upload>* upload);
+  StoreResult FinishUpload(OpContext& ctx, std::unique_ptr<Upload> upload, uint64_t* cas_out);
+  StoreResult LinkLarge(OpContext& ctx, class UploadImpl& upload, uint64_t* cas_out,
+                        const Unchanged* only_over);
+  StoreResult PutLarge(OpContext& ctx, const StoreRequest& request, std::string_view value,
+                       uint64_t* cas_out);
+  Pin MakePin(Item* item);
+  void FreePieces(Handle first);
+  // Drops one reference of a large item; the last one frees its memory.
+  void Unref(Item* item);
+
+  // --- Memory (allocation.cc) ---
+  // A chunk of the class, at whatever price in evictions; kNoChunk: -M, or all memory is pinned.
+  // REQUIRES: no lock held.
+  Handle Allocate(OpContext& ctx, size_t class_id);
+  // The same with the lock of `held` held: only what can be had without waiting.
+  Handle TryAllocate(OpContext& ctx, size_t class_id, Stripe* held);
+  void Free(Handle chunk);
+  [[nodiscard]] size_t ClassFor(size_t bytes) const { return sizes_.ClassFor(bytes); }
+  SlabClass& Class(size_t id) { return classes_[id]; }
+  SlabClass& ClassOf(Handle chunk) {
+    return classes_[pages_[space().PageOf(chunk)].class_id.load(std::memory_order_relaxed)];
+  }
+  // The class in whose queues the item hangs.
+  SlabClass& LruClassOf(Handle item) {
+    const Item* it = ItemAt(item);
+    return ClassOf(it->has(kLarge) ? it->large()->first_piece : item);
+  }
+  [[nodiscard]] const ChunkSpace& space() const { return pool_.space(); }
+  [[nodiscard]] bool TooLarge(size_t key_bytes, size_t value_bytes) const;
+
+  // --- Pages (page_mover.cc) ---
+  // Takes a page from another class (any class when 0, then for the pool) for `class_id`.  `must`:
+  // also when that is not better for the cache than evicting within the class.  REQUIRES: no lock
+  // held.
+  bool StealPage(OpContext& ctx, size_t class_id, bool must);
+  // Gives pages back to the pool while there are more than the limit, and keeps a few in reserve
+  // while classes ask for them.
+  void RunPageMover(OpContext& ctx);
+
+  // --- Background (maintenance.cc) ---
+  void RunMaintainer(OpContext& ctx);
+  // Removes expired and flushed items; at most about `buckets` buckets of the index.
+  void RunCrawler(OpContext& ctx, size_t buckets);
+  void RunAll(OpContext& ctx);
+
+  // --- Statistics (store_info.cc) ---
+  StoreInfo Info();
+  std::vector<ClassInfo> Classes();
+  std::vector<std::pair<size_t, uint64_t>> Sizes() const;
+  void CheckInvariants();
+
+ private:
+  friend class Store;
+  friend class ChunkSource;
+  friend class UploadImpl;
+  friend class Evacuation;
+
+  // --- Under a stripe's lock (store.cc) ---
+  // The live item of `key`; a dead one is unlinked on the way.
+  IndexStripe::Slot FindLive(OpContext& ctx, Stripe& stripe, const Key& key,
+                             bool count_read = false) ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);
+  IndexStripe::Slot FindHandle(Stripe& stripe, uint64_t hash, Handle handle)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);
+  [[nodiscard]] bool Expired(const Item& item, TimeMs now) const {
+    const Deadline deadline = item.deadline();
+    return deadline != kNever && deadline <= now;
+  }
+  [[nodiscard]] bool Flushed(const Item& item) const {
+    return item.epoch() != (epoch_.load(std::memory_order_acquire) & Item::kEpochMask);
+  }
+  // Puts the finished item under its key, in place of `old` if there is one.  False: no room in the
+  // index, nothing changed.
+  bool Link(OpContext& ctx, Stripe& stripe, uint64_t hash, Handle handle, IndexStripe::Slot old)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);
+  void Unlink(OpContext& ctx, Stripe& stripe, uint64_t hash, IndexStripe::Slot slot)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);
+  // Out of the LRU and the counts; the index knows it no more.  Frees it unless `keep_chunk`.
+  void Detach(OpContext& ctx, Handle handle, bool keep_chunk);
+  void CountLinked(OpContext& ctx, const Item& item, size_t class_id);
+  [[nodiscard]] Segment FirstSegment(Deadline deadline, TimeMs now) const;
+  void MarkRead(Item& item, TimeMs now);
+  // What the mode says to the old item: a result, or nullopt to go on and store.
+  std::optional<StoreResult> Decide(OpContext& ctx, const StoreRequest& request, Item* old,
+                                    Handle old_handle);
+  std::optional<StoreResult> PutLocked(OpContext& ctx, Stripe& stripe, class ChunkSource& source,
+                                       const StoreRequest& request, std::string_view value,
+                                       uint64_t* cas_out)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);
+  bool FitsInPlace(Handle old_handle, const Item::Shape& shape, size_t class_id,
+                   Segment first_segment);
+  Item* Overwrite(OpContext& ctx, Stripe& stripe, const StoreRequest& request,
+                  std::string_view value, Handle handle)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);
+  [[nodiscard]] size_t ItemShapeBytes(const StoreRequest& request, size_t value_bytes) const;
+  StoreResult Concat(OpContext& ctx, const StoreRequest& request, std::string_view value,
+                     uint64_t* cas_out);
+  std::optional<StoreResult> ConcatLocked(OpContext& ctx, Stripe& stripe, ChunkSource& source,
+                                          const StoreRequest& request, std::string_view value,
+                                          uint64_t* cas_out, bool* is_large)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);
+  StoreResult ConcatLarge(OpContext& ctx, const StoreRequest& request, std::string_view value,
+                          uint64_t* cas_out);
+  std::optional<CounterResult> ArithmeticLocked(OpContext& ctx, Stripe& stripe, ChunkSource& source,
+                                                const Key& key, bool up, uint64_t delta,
+                                                uint64_t* value_out)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);
+  // Sets the deadline, in a new chunk if the item has no field for one.
+  std::optional<bool> SetDeadline(OpContext& ctx, Stripe& stripe, ChunkSource& source,
+                                  uint64_t hash, IndexStripe::Slot* slot, Deadline deadline)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);
+  std::optional<ReadResult> ReadLocked(OpContext& ctx, Stripe& stripe, ChunkSource& source,
+                                       const Key& key, const ReadOptions& options,
+                                       void (*visit)(void*, const ValueView&), void* arg)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);
+  // Calls op(stripe, source) with the key's stripe locked until it has a result; between the calls
+  // gets the chunk that it lacked.
+  template <typename Op>
+  auto Mutate(OpContext& ctx, const Key& key, Op&& op);
+
+  // A new chunk of `class_id` turned into an item of `shape`, with key; the value is the caller's.
+  Item* BuildItem(Handle chunk, const Item::Shape& shape, std::string_view key, TimeMs now,
+                  Deadline deadline);
+  void ApplyPendingFlush(OpContext& ctx);
+  void BumpEpoch(OpContext& ctx);
+
+  // --- Eviction (allocation.cc) ---
+  // Evicts one item of the class; its chunk, or kNoChunk with *freed when others were freed
+  // instead.
+  Handle EvictOne(OpContext& ctx, SlabClass& slab_class, bool* freed);
+  Handle EvictHeld(OpContext& ctx, SlabClass& slab_class, Stripe* held);
+  // The item is linked: takes it out, for good.  Its chunk when small, else kNoChunk.
+  Handle Evict(OpContext& ctx, Stripe& stripe, uint64_t hash, IndexStripe::Slot slot)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);
+  Handle PickVictim(OpContext& ctx, SlabClass& slab_class, unsigned skip, uint64_t* hash);
+  bool AddPageFromPool(SlabClass& slab_class);
+  bool TimeToSteal(SlabClass& slab_class);
+  void CountMoves(OpContext& ctx, size_t class_id, const LruMoves& moves);
+
+  // --- Page mover (page_mover.cc) ---
+  struct Donor {
+    SlabClass* slab_class = nullptr;
+    bool fragmented = false;  // has a page's worth of free chunks: no item need go
+  };
+  Donor FindDonor(TimeMs now, size_t for_class, bool must);
+  PageIndex PickPage(SlabClass& donor, bool fragmented, unsigned attempt);
+  bool TakePage(OpContext& ctx, const Donor& donor, PageIndex* page)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mover_mutex_);
+  void Evacuate(OpContext& ctx, SlabClass& donor, PageIndex page);
+  void EvacuateItem(OpContext& ctx, SlabClass& donor, Handle handle);
+  void EvacuatePiece(OpContext& ctx, SlabClass& donor, Handle handle);
+  Handle RescueChunk(OpContext& ctx, SlabClass& donor, bool worth_an_eviction);
+  void MovePiece(Item* item, Handle from, Handle to);
+  void MoveItem(OpContext& ctx, Stripe& stripe, IndexStripe::Slot slot, Handle to)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);
+
+  void ReserveIndex();
+  void StartThreads();
+  void StopThreads();
+  void ThreadMain(void (Impl::*round)(OpContext&), unsigned idle_ms);
+  void UpdateIndexCharge(Stripe& stripe, size_t before) ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);
+  void CrawlRound(OpContext& ctx);
+  size_t CrawlStripe(OpContext& ctx, Stripe& stripe, size_t at, size_t buckets, size_t* removed,
+                     Deadline* next_expiry);
+  void TrackSize(const Item& item, int64_t change);
+  void NoteDeadline(Stripe& stripe, Deadline deadline) ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex) {
+    if (deadline != kNever && (stripe.next_expiry == kNever || deadline < stripe.next_expiry)) {
+      stripe.next_expiry = deadline;
+    }
+  }
+
+  [[nodiscard]] static uint32_t Seconds(TimeMs ms) { return static_cast<uint32_t>(ms / 1000); }
+  [[nodiscard]] Item* ItemAt(Handle handle) const { return space().At<Item>(handle); }
+  [[nodiscard]] uint64_t HashOf(Handle handle) const { return hasher_(ItemAt(handle)->key()); }
+
+  Store* const facade_;
+  const StoreOptions options_;
+  const Clock& clock_;
+  StatsRegistry stats_;
+  const KeyHasher hasher_;
+  PagePool pool_;
+  const SlabSizes sizes_;
+  const LruTuning tuning_;
+  std::unique_ptr<PageInfo[]> pages_;
+  std::unique_ptr<SlabClass[]> classes_;  // by id; 0 is not used
+
+  size_t stripe_count_ = 0;
+  uint64_t stripe_mask_ = 0;
+  std::unique_ptr<Stripe[]> stripes_;
+  void* index_mapping_ = nullptr;
+  size_t index_mapping_bytes_ = 0;
+  std::atomic<uint64_t> index_bytes_{0};
+
+  UploadGate uploads_;
+
+  // flush_all: items of another epoch are dead.  An epoch's number may be used again once a whole
+  // pass of the crawler, begun after it ended, has removed its items: those up to swept_epoch_.
+  std::atomic<uint64_t> epoch_{0};
+  std::atomic<uint64_t> swept_epoch_{0};
+  std::atomic<TimeMs> flush_at_{0};
+  std::mutex flush_mutex_;
+
+  Mutex<LockRank::kMover> mover_mutex_;
+  std::array<std::atomic<uint32_t>, kMaxClasses> evictions_since_look_{};
+  std::atomic<TimeMs> last_hunger_{0};  // when a class last needed a page and the pool was dry
+
+  struct CrawlPosition {
+    size_t stripe = 0;
+    size_t bucket = 0;
+    Deadline next_expiry = kNever;
+    uint64_t epoch_at_start = 0;
+    size_t checked = 0;
+    size_t removed = 0;
+  };
+  std::mutex crawl_mutex_;
+  CrawlPosition crawl_;
+  std::vector<Handle> crawl_items_;  // of the buckets being looked at
+  std::atomic<TimeMs> next_crawl_{0};
+
+  std::vector<std::atomic<int64_t>> size_histogram_;  // by 32 bytes; empty unless track_sizes
+
+  std::mutex stop_mutex_;
+  std::condition_variable stop_changed_;
+  bool stopping_ = false;
+  std::vector<std::thread> threads_;
+};
+
+// Chunks for one operation on one key: a spare brought along, or what can be had under the lock.
+class ChunkSource {
+ public:
+  ChunkSource(Store::Impl& impl, OpContext& ctx) : impl_(impl), ctx_(ctx) {}
+  ~ChunkSource() {
+    if (spare_ != kNoChunk) impl_.Free(spare_);
+  }
+  ChunkSource(const ChunkSource&) = delete;
+  ChunkSource& operator=(const ChunkSource&) = delete;
+
+  // Under the lock of `held`: a chunk of the class; kNoChunk: give up, Refill() without the lock,
+  // retry.
+  Handle Take(size_t class_id, Stripe* held) {
+    if (spare_ != kNoChunk && spare_class_ == class_id) {
+      return std::exchange(spare_, kNoChunk);
+    }
+    wanted_ = class_id;
+    return exhausted_ ? kNoChunk : impl_.TryAllocate(ctx_, class_id, held);
+  }
+  // No memory was to be had for the last Take(): answer so.
+  [[nodiscard]] bool exhausted() const { return exhausted_; }
+  // Without any lock: gets what the last Take() could not.
+  void Refill() {
+    if (spare_ != kNoChunk) impl_.Free(spare_);
+    spare_class_ = wanted_;
+    spare_ = impl_.Allocate(ctx_, wanted_);
+    exhausted_ = spare_ == kNoChunk;
+  }
+
+ private:
+  Store::Impl& impl_;
+  OpContext& ctx_;
+  Handle spare_ = kNoChunk;
+  size_t spare_class_ = 0;
+  size_t wanted_ = 0;
+  bool exhausted_ = false;
+};
+
+template <typename Op>
+auto Store::Impl::Mutate(OpContext& ctx, const Key& key, Op&& op) {
+  ChunkSource source(*this, ctx);
+  Stripe& stripe = StripeOf(key.hash);
+  for (;;) {
+    {
+      StripeLock lock(stripe.mutex);
+      if (auto result = op(stripe, source)) return *result;
+    }
+    source.Refill();
+  }
+}
+
+}  // namespace larder

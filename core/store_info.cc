@@ -1,0 +1,208 @@
+// core/store_info.cc — building a store, taking it apart, and what it tells of itself.
+
+#include <sys/mman.h>
+#include <sys/random.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstdio>
+#include <cstdlib>
+
+#include "core/store_impl.h"
+
+namespace larder {
+namespace {
+
+constexpr size_t kSizeStep = 32;            // of `stats sizes`
+constexpr size_t kSizeSteps = 64 * 1024;    // larger items are counted with the last
+constexpr size_t kIndexReserveDivisor = 6;  // entries a bucket that the reservation reckons with
+
+uint64_t RandomSeed() {
+  uint64_t seed = 0;
+  if (getrandom(&seed, sizeof seed, 0) != sizeof seed) seed = 0x9e3779b97f4a7c15ULL;
+  return seed;
+}
+
+// More threads, more stripes; each costs a system page once it is used.
+size_t StripesFor(unsigned threads) { return threads <= 4 ? 1024 : threads <= 16 ? 2048 : 4096; }
+
+void Require(bool holds, const char* what) {
+  if (holds) return;
+  std::fprintf(stderr, "store invariant broken: %s\n", what);
+  std::abort();
+}
+
+}  // namespace
+
+Store::Impl::Impl(Store* facade, const StoreOptions& options, const Clock& clock)
+    : facade_(facade),
+      options_(options),
+      clock_(clock),
+      hasher_(options.hash_seed != 0 ? options.hash_seed : RandomSeed()),
+      pool_({.limit_bytes = options.memory_bytes,
+             .preallocate = options.preallocate,
+             .lock = options.lock_memory}),
+      sizes_(Item::kHeaderBytes + (options.use_cas ? 8 : 0) + options.min_chunk_payload,
+             options.max_chunk_bytes, options.growth_factor, pool_.space().granule(),
+             options.chunk_sizes),
+      tuning_{.segmented = options.segmented,
+              .hot_percent = options.hot_percent,
+              .warm_percent = options.warm_percent,
+              .hot_max_factor = options.hot_max_factor,
+              .warm_max_factor = options.warm_max_factor},
+      pages_(std::make_unique<PageInfo[]>(pool_.capacity() + 1)),
+      classes_(std::make_unique<SlabClass[]>(sizes_.count() + 1)),
+      stripe_count_(StripesFor(options.threads)),
+      stripe_mask_(stripe_count_ - 1),
+      stripes_(std::make_unique<Stripe[]>(stripe_count_)),
+      size_histogram_(options.track_sizes ? kSizeSteps : 0) {
+  for (size_t id = 1; id <= sizes_.count(); ++id) {
+    classes_[id].Init(static_cast<uint16_t>(id), sizes_.sizes()[id], pool_.space(), pages_.get());
+  }
+  ReserveIndex();
+  if (options_.background) StartThreads();
+}
+
+void Store::Impl::ReserveIndex() {
+  const size_t most_items = pool_.capacity() * (kPageBytes / sizes_.sizes()[1]);
+  const size_t buckets = std::max<size_t>(1024, most_items / stripe_count_ / kIndexReserveDivisor);
+  const size_t stripe_bytes = 2 * buckets * IndexStripe::kBucketBytes;  // and as many for overflow
+  index_mapping_bytes_ = stripe_count_ * stripe_bytes;
+  index_mapping_ = mmap(nullptr, index_mapping_bytes_, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (index_mapping_ == MAP_FAILED) {
+    std::perror("larder: cannot reserve address space for the index");
+    std::exit(71);
+  }
+  // Stripes start at different sizes, so that they grow at different times.
+  constexpr size_t kLeastStart = 43;
+  constexpr size_t kMostStart = 64;
+  uint64_t bytes = 0;
+  for (size_t i = 0; i < stripe_count_; ++i) {
+    char* base = static_cast<char*>(index_mapping_) + i * stripe_bytes;
+    auto* main = reinterpret_cast<IndexStripe::Bucket*>(base);
+    const auto start = static_cast<uint32_t>(kLeastStart + i % (kMostStart - kLeastStart + 1));
+    StripeLock lock(stripes_[i].mutex);
+    stripes_[i].index.Init(main, buckets, main + buckets, buckets, start);
+    bytes += stripes_[i].index.MemoryBytes();
+  }
+  index_bytes_.store(bytes, std::memory_order_relaxed);
+  pool_.SetCharge(bytes);
+}
+
+Store::Impl::~Impl() {
+  StopThreads();
+#ifndef NDEBUG
+  CheckInvariants();
+#endif
+  munmap(index_mapping_, index_mapping_bytes_);
+}
+
+StoreInfo Store::Impl::Info() {
+  StoreInfo info;
+  const auto totals = stats_.Lifetime();
+  info.limit_bytes = pool_.limit_bytes();
+  info.item_bytes = (*totals)[ClassCounter::bytes_added] - (*totals)[ClassCounter::bytes_removed];
+  info.items = (*totals)[ClassCounter::items_added] - (*totals)[ClassCounter::items_removed];
+  info.page_bytes = pool_.backed_pages() * kPageBytes;
+  info.free_pages = pool_.free_pages();
+  info.index_bytes = index_bytes_.load(std::memory_order_relaxed);
+  size_t buckets = 0;
+  for (size_t i = 0; i < stripe_count_; ++i) {
+    StripeLock lock(stripes_[i].mutex);
+    buckets += stripes_[i].index.buckets();
+    info.index_growing = info.index_growing || stripes_[i].index.growing();
+  }
+  info.index_power = static_cast<unsigned>(std::bit_width(buckets * IndexStripe::kSlots) - 1);
+  info.maintenance_running = !threads_.empty();
+  return info;
+}
+
+std::vector<ClassInfo> Store::Impl::Classes() {
+  std::vector<ClassInfo> classes;
+  const auto totals = stats_.Lifetime();
+  const uint32_t now = Seconds(clock_.NowMs());
+  for (size_t id = 1; id <= sizes_.count(); ++id) {
+    ClassInfo info{.id = id,
+                   .chunk_bytes = classes_[id].chunk_bytes(),
+                   .chunks_per_page = classes_[id].chunks_per_page()};
+    ClassLock lock(classes_[id].mutex());
+    info.pages = classes_[id].pages();
+    info.used_chunks = classes_[id].used();
+    info.free_chunks = classes_[id].available();
+    info.item_bytes = totals->Class(ClassCounter::bytes_added, id) -
+                      totals->Class(ClassCounter::bytes_removed, id);
+    for (size_t s = 0; s < kSegments; ++s) {
+      info.items[s] = classes_[id].items(static_cast<Segment>(s));
+      info.age_seconds[s] = now - classes_[id].TailSeconds(static_cast<Segment>(s), now);
+    }
+    classes.push_back(info);
+  }
+  return classes;
+}
+
+void Store::Impl::TrackSize(const Item& item, int64_t change) {
+  const size_t step = std::min(item.total_bytes() / kSizeStep, kSizeSteps - 1);
+  size_histogram_[step].fetch_add(change, std::memory_order_relaxed);
+}
+
+std::vector<std::pair<size_t, uint64_t>> Store::Impl::Sizes() const {
+  std::vector<std::pair<size_t, uint64_t>> sizes;
+  for (size_t step = 0; step < size_histogram_.size(); ++step) {
+    const int64_t count = size_histogram_[step].load(std::memory_order_relaxed);
+    if (count > 0) sizes.emplace_back((step + 1) * kSizeStep, static_cast<uint64_t>(count));
+  }
+  return sizes;
+}
+
+void Store::Impl::CheckInvariants() {
+  std::vector<uint32_t> used(pool_.capacity() + 1);
+  size_t items = 0;
+  const auto note = [&](Handle chunk) { ++used[space().PageOf(chunk)]; };
+  for (size_t i = 0; i < stripe_count_; ++i) {
+    Stripe& stripe = stripes_[i];
+    StripeLock lock(stripe.mutex);
+    stripe.index.CheckInvariants([this](Handle handle) { return HashOf(handle); });
+    for (size_t at = 0; at < stripe.index.buckets(); ++at) {
+      stripe.index.VisitBucket(at, [&](Handle handle) {
+        const Item* item = ItemAt(handle);
+        Require(item->has(kLinked), "an item in the index is linked");
+        Require((HashOf(handle) & stripe_mask_) == i, "an item is in the stripe of its hash");
+        Require(item->shape().bytes() <= ClassOf(handle).chunk_bytes(), "an item fits its chunk");
+        note(handle);
+        ++items;
+        if (!item->has(kLarge)) return;
+        size_t bytes = 0;
+        for (Handle at_piece = item->large()->first_piece; at_piece != kNoChunk;) {
+          const auto* piece = space().At<Piece>(at_piece);
+          Require(piece->owner == handle, "a piece knows its item");
+          note(at_piece);
+          bytes += piece->bytes;
+          at_piece = piece->next;
+        }
+        Require(bytes == item->value_bytes(), "the pieces make up the value");
+      });
+    }
+  }
+  size_t in_queues = 0;
+  for (size_t id = 1; id <= sizes_.count(); ++id) {
+    ClassLock lock(classes_[id].mutex());
+    classes_[id].CheckInvariants([&](Handle item) {
+      Require(ItemAt(item)->has(kLinked), "an item in the LRU is linked");
+      Require(&LruClassOf(item) == &classes_[id], "an item is in the LRU of its class");
+      ++in_queues;
+    });
+    size_t sum = 0;
+    for (PageIndex page = 1; page <= pool_.highest_page(); ++page) {
+      if (pages_[page].class_id.load(std::memory_order_relaxed) != id) continue;
+      Require(pages_[page].used >= used[page], "every item's chunk counts as used");
+      sum += pages_[page].used;
+    }
+    Require(sum == classes_[id].used(), "the chunks used are those of the pages");
+  }
+  Require(items == in_queues, "index and LRU hold the same items");
+  const StoreInfo info = Info();
+  Require(items == info.items, "the items counted are the items held");
+}
+
+}  // namespace larder
