@@ -16,6 +16,7 @@ constexpr unsigned kVictimAttempts = 16;
 // Rounds without any progress before memory counts as exhausted: all of it is pinned or in flight.
 constexpr unsigned kAllocateRounds = 2000;
 constexpr unsigned kRoundsBeforeSleep = 64;
+constexpr size_t kPagesPerClass = 4;  // with so many there is no need to share
 
 }  // namespace
 
@@ -52,7 +53,26 @@ bool Store::Impl::TimeToSteal(SlabClass& slab_class) {
   return count.load(std::memory_order_relaxed) >= interval;
 }
 
+// Where memory is short of pages for every class to have one, a class must earn its first page by
+// half a page's worth of demand; until then its items live in a somewhat larger class.
+size_t Store::Impl::SettleClass(size_t class_id) {
+  const SlabClass& wanted = classes_[class_id];
+  if (wanted.has_pages() || pool_.LimitPages() >= kPagesPerClass * sizes_.count()) return class_id;
+  auto& demand = demand_[class_id];
+  const uint32_t asked = demand.load(std::memory_order_relaxed) + 1;
+  demand.store(asked, std::memory_order_relaxed);
+  if (asked < wanted.chunks_per_page() / 2) {
+    for (size_t id = class_id + 1; id <= sizes_.count(); ++id) {
+      if (classes_[id].chunk_bytes() * 2 > wanted.chunk_bytes() * 3) break;
+      if (classes_[id].has_pages()) return id;
+    }
+  }
+  demand.store(0, std::memory_order_relaxed);
+  return class_id;
+}
+
 Handle Store::Impl::TryAllocate(OpContext& ctx, size_t class_id, Stripe* held) {
+  class_id = SettleClass(class_id);
   SlabClass& slab_class = classes_[class_id];
   do {
     ClassLock lock(slab_class.mutex());
@@ -63,6 +83,7 @@ Handle Store::Impl::TryAllocate(OpContext& ctx, size_t class_id, Stripe* held) {
 }
 
 Handle Store::Impl::Allocate(OpContext& ctx, size_t class_id) {
+  class_id = SettleClass(class_id);
   SlabClass& slab_class = classes_[class_id];
   for (unsigned round = 0; round < kAllocateRounds; ++round) {
     do {

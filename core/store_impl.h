@@ -104,6 +104,7 @@ class Store::Impl {
   // The same with the lock of `held` held: only what can be had without waiting.
   Handle TryAllocate(OpContext& ctx, size_t class_id, Stripe* held);
   void Free(Handle chunk);
+  size_t SettleClass(size_t class_id);
   [[nodiscard]] size_t ClassFor(size_t bytes) const { return sizes_.ClassFor(bytes); }
   SlabClass& Class(size_t id) { return classes_[id]; }
   SlabClass& ClassOf(Handle chunk) {
@@ -175,8 +176,7 @@ class Store::Impl {
                                        const StoreRequest& request, std::string_view value,
                                        uint64_t* cas_out)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);
-  bool FitsInPlace(Handle old_handle, const Item::Shape& shape, size_t class_id,
-                   Segment first_segment);
+  bool FitsInPlace(Handle old_handle, const Item::Shape& shape, Segment first_segment);
   Item* Overwrite(OpContext& ctx, Stripe& stripe, const StoreRequest& request,
                   std::string_view value, Handle handle)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);
@@ -290,6 +290,7 @@ class Store::Impl {
 
   Mutex<LockRank::kMover> mover_mutex_;
   std::array<std::atomic<uint32_t>, kMaxClasses> evictions_since_look_{};
+  std::array<std::atomic<uint32_t>, kMaxClasses> demand_{};  // for a class without pages
   std::atomic<TimeMs> last_hunger_{0};  // when a class last needed a page and the pool was dry
 
   struct CrawlPosition {

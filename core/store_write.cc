@@ -99,7 +99,7 @@ std::optional<StoreResult> Store::Impl::PutLocked(OpContext& ctx, Stripe& stripe
   const Handle old_handle = old ? old.handle() : kNoChunk;
   Handle chunk = kNoChunk;
   const bool in_place =
-      old && FitsInPlace(old_handle, shape, class_id, FirstSegment(request.deadline, ctx.now));
+      old && FitsInPlace(old_handle, shape, FirstSegment(request.deadline, ctx.now));
   if (!in_place) {
     chunk = source.Take(class_id, &stripe);
     if (chunk == kNoChunk) {
@@ -127,12 +127,13 @@ std::optional<StoreResult> Store::Impl::PutLocked(OpContext& ctx, Stripe& stripe
   return StoreResult::kStored;
 }
 
-// Whether a new value can take the place of the old one without anything moving.
-bool Store::Impl::FitsInPlace(Handle old_handle, const Item::Shape& shape, size_t class_id,
-                              Segment first_segment) {
+// Whether a new value can take the place of the old one: nothing moves, and little room is lost.
+bool Store::Impl::FitsInPlace(Handle old_handle, const Item::Shape& shape, Segment first_segment) {
   const Item* old = ItemAt(old_handle);
-  return !old->has(kLarge) && (old->bits() & kOptionMask) == shape.options() &&
-         ClassOf(old_handle).id() == class_id &&
+  const size_t room = ClassOf(old_handle).chunk_bytes();
+  const size_t needed = shape.bytes();
+  return !old->has(kLarge) && !shape.large() && (old->bits() & kOptionMask) == shape.options() &&
+         needed <= room && (ClassFor(needed) == ClassFor(room) || room * 7 <= needed * 8) &&
          (old->segment() == Segment::kTemp) == (first_segment == Segment::kTemp);
 }
 

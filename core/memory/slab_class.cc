@@ -221,7 +221,8 @@ Handle SlabClass::PickVictim(const LruTuning& tuning, uint32_t now_seconds, unsi
     ++(tuning.segmented ? moves->to_warm : moves->within);
     Move(item, to);
   }
-  for (const Segment segment : {Segment::kCold, Segment::kHot, Segment::kWarm, Segment::kTemp}) {
+  // All of COLD is in use, or there is none: what is new or short-lived, then what is left.
+  for (const Segment segment : {Segment::kHot, Segment::kCold, Segment::kWarm, Segment::kTemp}) {
     Handle item = tail(segment);
     for (unsigned i = 0; i < skip && item != kNoChunk; ++i) {
       const Handle before = Header(item)->prev;

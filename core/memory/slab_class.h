@@ -92,6 +92,8 @@ class SlabClass {
   // Takes a chunk that the caller keeps for reuse out of service instead, when its page is being
   // emptied; then true, and the chunk is gone.
   [[nodiscard]] bool DropIfDraining(Handle chunk) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Any thread, no lock.
+  [[nodiscard]] bool has_pages() const { return page_count_.load(std::memory_order_relaxed) != 0; }
   [[nodiscard]] size_t pages() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return page_count_; }
   [[nodiscard]] size_t used() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return used_; }
   // Chunks that PopFree() could hand out.
@@ -135,8 +137,9 @@ class SlabClass {
     Handle tail = kNoChunk;
     uint32_t count = 0;
   };
-  // Looks at so many items for one that was not read lately.
-  static constexpr unsigned kVictimSearch = 16;
+  // Looks at so many items for one that was not read lately; each one passed over has paid by a
+  // read.
+  static constexpr unsigned kVictimSearch = 128;
 
   [[nodiscard]] ChunkHeader* Header(Handle handle) const { return space_.At<ChunkHeader>(handle); }
   [[nodiscard]] uint32_t Seconds(Handle item) const { return space_.At<Item>(item)->seconds(); }
@@ -157,7 +160,7 @@ class SlabClass {
   mutable ClassMutex mutex_;
   std::array<Queue, kSegments> queues_ ABSL_GUARDED_BY(mutex_);
   PageIndex listed_ ABSL_GUARDED_BY(mutex_) = kNoPage;  // first page with a free chunk
-  size_t page_count_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::atomic<size_t> page_count_{0};                   // written under the lock
   size_t used_ ABSL_GUARDED_BY(mutex_) = 0;
   size_t available_ ABSL_GUARDED_BY(mutex_) = 0;
 };
