@@ -23,8 +23,13 @@ uint64_t RandomSeed() {
   return seed;
 }
 
-// More threads, more stripes; each costs a system page once it is used.
-size_t StripesFor(unsigned threads) { return threads <= 4 ? 1024 : threads <= 16 ? 2048 : 4096; }
+// More threads, more stripes; each costs a system page at least, which a small memory would feel.
+size_t StripesFor(unsigned threads, uint64_t memory_bytes) {
+  constexpr uint64_t kMemoryPerStripe = 128 * 1024;
+  constexpr size_t kFewest = 64;
+  const size_t wanted = threads <= 4 ? 1024 : threads <= 16 ? 2048 : 4096;
+  return std::clamp<size_t>(std::bit_floor(memory_bytes / kMemoryPerStripe), kFewest, wanted);
+}
 
 void Require(bool holds, const char* what) {
   if (holds) return;
@@ -52,7 +57,7 @@ Store::Impl::Impl(Store* facade, const StoreOptions& options, const Clock& clock
               .warm_max_factor = options.warm_max_factor},
       pages_(std::make_unique<PageInfo[]>(pool_.capacity() + 1)),
       classes_(std::make_unique<SlabClass[]>(sizes_.count() + 1)),
-      stripe_count_(StripesFor(options.threads)),
+      stripe_count_(StripesFor(options.threads, options.memory_bytes)),
       stripe_mask_(stripe_count_ - 1),
       stripes_(std::make_unique<Stripe[]>(stripe_count_)),
       size_histogram_(options.track_sizes ? kSizeSteps : 0) {

@@ -213,25 +213,30 @@ Handle SlabClass::PickVictim(const LruTuning& tuning, uint32_t now_seconds, unsi
   moves->to_warm += balanced.to_warm;
   moves->within += balanced.within;
   for (unsigned looked = 0; looked < kVictimSearch; ++looked) {
-    Handle item = tail(Segment::kCold);
-    if (item == kNoChunk) break;
-    for (unsigned i = 0; i < skip && Header(item)->prev != kNoChunk; ++i) item = Header(item)->prev;
+    if (items(Segment::kCold) <= skip) {
+      // COLD has nothing to offer: the next ones of HOT, then of WARM, come to it if they are not
+      // in use.
+      if (items(Segment::kHot) == 0 && items(Segment::kWarm) == 0) break;
+      MoveTail(items(Segment::kHot) != 0 ? Segment::kHot : Segment::kWarm, moves);
+      continue;
+    }
+    const Handle item = FromTail(Segment::kCold, skip);
     if (!TakeActive(item)) return item;
     const Segment to = tuning.segmented ? Segment::kWarm : Segment::kCold;
     ++(tuning.segmented ? moves->to_warm : moves->within);
     Move(item, to);
   }
-  // All of COLD is in use, or there is none: what is new or short-lived, then what is left.
-  for (const Segment segment : {Segment::kHot, Segment::kCold, Segment::kWarm, Segment::kTemp}) {
-    Handle item = tail(segment);
-    for (unsigned i = 0; i < skip && item != kNoChunk; ++i) {
-      const Handle before = Header(item)->prev;
-      if (before == kNoChunk) break;
-      item = before;
-    }
-    if (item != kNoChunk) return item;
+  // All are in use: then the one that has waited longest.
+  for (const Segment segment : {Segment::kCold, Segment::kWarm, Segment::kHot, Segment::kTemp}) {
+    if (items(segment) != 0) return FromTail(segment, skip);
   }
   return kNoChunk;
+}
+
+Handle SlabClass::FromTail(Segment segment, unsigned skip) const {
+  Handle item = tail(segment);
+  for (; skip > 0 && Header(item)->prev != kNoChunk; --skip) item = Header(item)->prev;
+  return item;
 }
 
 size_t SlabClass::items() const {

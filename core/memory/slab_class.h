@@ -147,6 +147,9 @@ class SlabClass {
   void ListPage(PageIndex page) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void UnlistPage(PageIndex page) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Move(Handle item, Segment to) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The `skip`-th item from the tail, or the head.  REQUIRES: the segment is not empty.
+  [[nodiscard]] Handle FromTail(Segment segment, unsigned skip) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Clears kActive; whether it was set.
   bool TakeActive(Handle item) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void MoveTail(Segment from, LruMoves* moves) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
