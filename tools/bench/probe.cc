@@ -35,14 +35,14 @@ volatile std::sig_atomic_t is_stopped = 0;
 
 void OnSignal(int) { is_stopped = 1; }
 
-// Reads "<cpu ns> <run queue ns> ..." of one thread; the file stays open.
+// Reads "<cpu ns> <run queue ns> <times it ran>" of one thread; the file stays open.
 class SchedStat {
  public:
   explicit SchedStat(const std::string& path) : file_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {}
 
   struct Sample {
-    uint64_t cpu_ns = 0;
     uint64_t wait_ns = 0;
+    uint64_t runs = 0;
   };
 
   [[nodiscard]] Sample Read() const {
@@ -50,9 +50,12 @@ class SchedStat {
     const ssize_t size = ::pread(file_.fd(), text.data(), text.size(), 0);
     Sample sample;
     if (size <= 0) return sample;
-    const char* end = text.data() + size;
-    const auto first = std::from_chars(text.data(), end, sample.cpu_ns);
-    if (first.ptr < end) std::from_chars(first.ptr + 1, end, sample.wait_ns);
+    const char* begin = text.data();
+    const char* end = begin + size;
+    const char* word = std::find(begin, end, ' ');
+    if (word == end) return sample;
+    word = std::from_chars(word + 1, end, sample.wait_ns).ptr;
+    if (word < end) std::from_chars(word + 1, end, sample.runs);
     return sample;
   }
 
@@ -126,7 +129,7 @@ class Probe {
     return false;
   }
 
-  // The thread that spends the most time while only the probe's requests run.
+  // The thread that wakes up most often while only the probe's requests run.
   bool FindWorker() {
     std::vector<SchedStat> threads;
     const std::string path = "/proc/" + std::to_string(options_.pid) + "/task";
@@ -138,16 +141,16 @@ class Probe {
     ::closedir(directory);
     std::vector<uint64_t> before;
     before.reserve(threads.size());
-    for (const SchedStat& thread : threads) before.push_back(thread.Read().cpu_ns);
+    for (const SchedStat& thread : threads) before.push_back(thread.Read().runs);
     for (int i = 0; i < kCalibrationRounds; ++i) {
       if (!Exchange(i % 2 == 0)) return false;
     }
     size_t best = 0;
     uint64_t most = 0;
     for (size_t i = 0; i < threads.size(); ++i) {
-      const uint64_t spent = threads[i].Read().cpu_ns - before[i];
-      if (spent >= most) best = i;
-      most = std::max(most, spent);
+      const uint64_t runs = threads[i].Read().runs - before[i];
+      if (runs >= most) best = i;
+      most = std::max(most, runs);
     }
     worker_.emplace(std::move(threads[best]));
     return true;
