@@ -49,12 +49,6 @@ uint64_t AllItems(const ClassSource& from) {
   return sum;
 }
 
-uint64_t AllItemBytes(const ClassSource& from) {
-  uint64_t sum = 0;
-  for (const size_t n : from.info.item_bytes) sum += n;
-  return sum;
-}
-
 uint64_t AllChunks(const ClassSource& from) { return from.info.pages * from.info.chunks_per_page; }
 
 uint64_t AllHits(const ClassSource& from) {
@@ -82,7 +76,7 @@ constexpr ClassRow kItemRows[] = {
     {"age_hot", AgeOf<kHot>, IsSegmented},
     {"age_warm", AgeOf<kWarm>, IsSegmented},
     {"age", AgeOf<kCold>},
-    {"mem_requested", AllItemBytes},
+    {"mem_requested", Has<&ClassInfo::item_bytes>},
     {"evicted", Counted<ClassCounter::evicted>},
     {"evicted_nonzero", Counted<ClassCounter::evicted_nonzero>},
     {"evicted_time", Zero},
