@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "server/argv.h"
+#include "server/endpoint.h"
 #include "server/help.h"
 #include "server/option_table.h"
 
@@ -111,6 +112,12 @@ Refusal Check(Options& options) {
   }
   if (options.unix_path.empty() && options.port == 0) {
     return {kExitUsage, "-p 0 without -s: there would be nothing to listen on"};
+  }
+  for (const std::string& text : options.listen) {
+    if (const auto endpoint = ParseEndpoint(text, 0); !endpoint.ok()) {
+      const auto why = endpoint.status().message();
+      return {kExitUsage, std::string(why.data(), why.size())};
+    }
   }
   return {};
 }

@@ -70,7 +70,6 @@ struct Options {
   int watcher_logbuf_kb = 256;
   int worker_logbuf_kb = 64;
   int read_buf_mem_limit_mb = 0;
-  bool drop_privileges = false;
   std::string napi_ids;  // -N
 
   // One line each, for whoever starts the server.

@@ -104,7 +104,6 @@ const SettingRow kRows[] = {
     LARDER_ROW(read_buf_mem_limit, Num(s.o.read_buf_mem_limit_mb)),
     LARDER_ROW(track_sizes, YesNo(s.o.store.track_sizes)),
     LARDER_ROW(inline_ascii_response, "no"),
-    LARDER_ROW(drop_privileges, YesNo(s.o.drop_privileges)),
     LARDER_ROW(ext_item_size, "512"),
     LARDER_ROW(ext_item_age, "4294967295"),
     LARDER_ROW(ext_low_ttl, "0"),

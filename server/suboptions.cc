@@ -214,8 +214,7 @@ Refusal NoModern(Options& o, const SuboptionRow&, std::string_view) {
   return {};
 }
 Refusal Privileges(Options& o, const SuboptionRow& row, std::string_view) {
-  o.drop_privileges = row.name == "drop_privileges";
-  if (o.drop_privileges) Ignored(o, row, "system calls are not filtered yet");
+  if (row.name == "drop_privileges") Ignored(o, row, "system calls are not filtered yet");
   return {};
 }
 Refusal NoMeaning(Options& o, const SuboptionRow& row, std::string_view) {

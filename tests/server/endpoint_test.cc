@@ -1,0 +1,62 @@
+#include "server/endpoint.h"
+
+#include <catch2/catch.hpp>
+
+namespace larder::server {
+namespace {
+
+TEST_CASE("endpoints are read as -l writes them", "[server][endpoint]") {
+  struct Case {
+    const char* text;
+    const char* host;
+    int port;
+  };
+  const Case cases[] = {
+      {"127.0.0.1", "127.0.0.1", 7},
+      {"127.0.0.1:12", "127.0.0.1", 12},
+      {"localhost:0", "localhost", 0},
+      {"[::1]", "::1", 7},
+      {"[::1]:12", "::1", 12},
+      {"::1", "::1", 7},
+      {"fe80::1:2", "fe80::1:2", 7},
+      {"*", "", 7},
+      {"*:12", "", 12},
+      {"notls:127.0.0.1:12", "127.0.0.1", 12},
+  };
+  for (const Case& one : cases) {
+    CAPTURE(one.text);
+    const auto endpoint = ParseEndpoint(one.text, 7);
+    REQUIRE(endpoint.ok());
+    CHECK(endpoint->host == one.host);
+    CHECK(endpoint->port == one.port);
+  }
+}
+
+TEST_CASE("endpoints that cannot be are refused", "[server][endpoint]") {
+  for (const char* text : {"127.0.0.1:", "127.0.0.1:x", "127.0.0.1:65536", "127.0.0.1:-1", "[::1",
+                           "[::1]x", "[::1]:", "mtls:1.2.3.4", "tag[x]:1.2.3.4"}) {
+    CAPTURE(text);
+    CHECK_FALSE(ParseEndpoint(text, 7).ok());
+  }
+}
+
+TEST_CASE("a wildcard listens on one free port in both families", "[server][endpoint]") {
+  const auto sockets = Listen({.host = {}, .port = 0, .unix_path = {}}, 16);
+  REQUIRE(sockets.ok());
+  REQUIRE_FALSE(sockets->empty());
+  for (const ListeningSocket& one : *sockets) {
+    CHECK(one.port > 0);
+    const bool v6 = one.family == AF_INET6;
+    const std::string expected = (v6 ? "tcp6:[::]:" : "tcp:0.0.0.0:") + std::to_string(one.port);
+    CHECK(one.description == expected);
+  }
+}
+
+TEST_CASE("an unknown host and a bad socket path are errors", "[server][endpoint]") {
+  CHECK_FALSE(Listen({.host = "no-such-host.invalid", .port = 0, .unix_path = {}}, 16).ok());
+  CHECK_FALSE(Listen({.host = {}, .port = 0, .unix_path = "/no/such/folder/socket"}, 16).ok());
+  CHECK_FALSE(Listen({.host = {}, .port = 0, .unix_path = std::string(200, 'p')}, 16).ok());
+}
+
+}  // namespace
+}  // namespace larder::server
