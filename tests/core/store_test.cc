@@ -54,7 +54,8 @@ struct Fixture {
     std::string text;
     while (text.size() < pin.size()) {
       std::span<const char> span;
-      REQUIRE(pin.Spans(text.size(), {&span, 1}) == 1);
+      // Not a REQUIRE: threads call this, and Catch's assertions are for one thread.
+      if (pin.Spans(text.size(), {&span, 1}) != 1) break;
       text.append(span.data(), span.size());
     }
     return text;
