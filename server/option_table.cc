@@ -234,7 +234,7 @@ constexpr OptionRow kRows[] = {
     {'f', "slab-growth-factor", "num", kMemory, "ratio of one chunk size to the one before", "1.08",
      "-f 1.25", SetFactor},
     {'n', "slab-min-size", "bytes", kMemory, "room for key, flags and value in the smallest chunk",
-     "48", "", SetMinChunk},
+     "16", "", SetMinChunk},
     {'L', "enable-largepages", "", kMemory, "take all memory at the start, in large pages", "", "",
      SetLargePages},
     {'k', "lock-memory", "", kMemory, "lock all memory, so that it is never swapped out", "", "",

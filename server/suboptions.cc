@@ -264,7 +264,7 @@ constexpr SuboptionRow kSuboptions[] = {
     {"slab_automove_window", kRequired, "", "", AutomoveWindow},
     {"slab_automove_freeratio", kRequired, "", "", AutomoveFreeratio},
     {"slab_sizes", kRequired, "chunk sizes instead of -f, as in 100-200-400", "", SlabSizes},
-    {"slab_chunk_max", kRequired, "largest chunk, kilobytes (above 1024: bytes)", "512", SlabChunkMax},
+    {"slab_chunk_max", kRequired, "largest chunk, kilobytes (above 1024: bytes)", "64", SlabChunkMax},
     {"no_chunked_items", kNone, "chunks of up to a whole page", "", NoChunkedItems},
     {"modern", kNone, "of no effect: the default", "", Modern},
     {"no_modern", kNone, "the defaults of memcached 1.4", "", NoModern},
