@@ -82,7 +82,8 @@ std::string ValueFor(std::mt19937_64& random, size_t size) {
 
 TEST_CASE("a stored value is read back with its flags", "[core][store]") {
   Fixture f;
-  const size_t size = GENERATE(0, 1, 100, 4000, 16384, 16385, 65000, 70000, 131072, 1000000);
+  const size_t size =
+      GENERATE(as<size_t>{}, 0, 1, 100, 4000, 16384, 16385, 65000, 70000, 131072, 1000000);
   CAPTURE(size);
   std::mt19937_64 random(size);
   const std::string value = ValueFor(random, size);
@@ -171,7 +172,7 @@ TEST_CASE("an item ends at its deadline to the millisecond", "[core][store]") {
 TEST_CASE("touch sets a deadline, also on an item that had none, and keeps the CAS",
           "[core][store]") {
   Fixture f;
-  const size_t size = GENERATE(3, 40000);
+  const size_t size = GENERATE(as<size_t>{}, 3, 40000);
   const std::string value(size, 'v');
   f.Put("k", value);
   uint64_t before = 0;
@@ -322,8 +323,8 @@ TEST_CASE("an upload arrives in pieces and leaves nothing when it is given up",
   const StoreRequest request{.key = f.store.MakeKey("k"), .flags = 3};
   std::unique_ptr<Upload> upload;
   REQUIRE(f.store.BeginUpload(f.ctx, request, size, &upload) == UploadRefusal::kNone);
-  const size_t piece = GENERATE(1000, 65536, 200000);
-  const size_t until = GENERATE(0, 100000, 200000);
+  const size_t piece = GENERATE(as<size_t>{}, 1000, 65536, 200000);
+  const size_t until = GENERATE(as<size_t>{}, 0, 100000, 200000);
   size_t sent = 0;
   while (sent < until) {
     const auto room = upload->Buffer(f.ctx);
