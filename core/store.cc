@@ -130,8 +130,9 @@ std::optional<ReadResult> Store::Impl::ReadLocked(OpContext& ctx, Stripe& stripe
   const size_t class_id = LruClassOf(handle).id();
   const auto segment = static_cast<unsigned>(item->segment());
   const auto first = static_cast<unsigned>(ClassCounter::hits_to_hot);
-  ctx.stats->Add(static_cast<ClassCounter>(first + segment), class_id);
-  if (options.touch) ctx.stats->Add(ClassCounter::touch_hits, class_id);
+  ctx.stats->Add(
+      options.touch ? ClassCounter::touch_hits : static_cast<ClassCounter>(first + segment),
+      class_id);
   ValueView view{.key = item->key(),
                  .flags = item->flags(),
                  .cas = item->cas(),

@@ -241,7 +241,9 @@ TextSession::Step TextSession::FinishUpload(std::string_view ending, size_t cons
   if (!out.HasRoom()) return {consumed, SessionState::kOutputFull, false};
   std::string_view reply = kBadChunk;
   if (ending == kCrlf) {
-    reply = StoreReply(store_.FinishUpload(op_, std::move(unfinished_.upload)));
+    const StoreResult result = store_.FinishUpload(op_, std::move(unfinished_.upload));
+    // It was measured when it began.
+    reply = unfinished_.joins ? JoinReply(result, /*fits_alone=*/true) : StoreReply(result);
   }
   if (!unfinished_.noreply) out.Append(reply);
   unfinished_.End();

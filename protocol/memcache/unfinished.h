@@ -31,6 +31,7 @@ struct Unfinished {
 
   Kind kind = Kind::kNothing;
   bool noreply = false;  // with kUpload
+  bool joins = false;    // with kUpload: an append or prepend
   KeyWalk keys;
   size_t left = 0;
   std::string_view reply;  // a constant
@@ -41,11 +42,10 @@ struct Unfinished {
     kind = Kind::kKeys;
     keys = walk;
   }
-  void BeginUpload(std::unique_ptr<Upload> begun, size_t bytes, bool no_reply, TimeMs now) {
+  void BeginUpload(std::unique_ptr<Upload> begun, size_t bytes, TimeMs now) {
     kind = Kind::kUpload;
     upload = std::move(begun);
     left = bytes;
-    noreply = no_reply;
     progress_at = now;
   }
   // An empty `answer`: none.
