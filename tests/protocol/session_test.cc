@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <catch2/catch.hpp>
+#include <memory>
 #include <random>
 #include <string>
+#include <vector>
 
 #include "tests/protocol/fixture.h"
 
@@ -180,4 +182,66 @@ TEST_CASE("random requests are answered the same, wherever the network cuts them
   Client in_pieces(other_world, 1 + random() % 100);
   CHECK(in_pieces.Ask(input) == answer);
   CHECK(in_pieces.closed() == all_at_once.closed());
+}
+
+TEST_CASE("an upload that finds no room waits, and a stalled one is given up for it",
+          "[protocol][memcache]") {
+  StoreOptions options = World::Small();
+  options.memory_bytes = 8 << 20;
+  World world(options);
+  const std::string value(1'000'000, 'v');
+  const std::string set = Set("k", value);
+  // Uploads that get no further, until there is no room for one more.
+  std::vector<std::unique_ptr<Client>> stalled;
+  while (stalled.empty() || !stalled.back()->waiting()) {
+    REQUIRE(stalled.size() < 100);
+    stalled.push_back(std::make_unique<Client>(world));
+    CHECK(stalled.back()->Ask(set.substr(0, 100)).empty());
+  }
+  const std::unique_ptr<Client> waiting = std::move(stalled.back());
+  stalled.pop_back();
+  REQUIRE_FALSE(stalled.empty());
+
+  SECTION("the waiting one goes on when another one is through") {
+    CHECK(stalled[0]->Ask(set.substr(100)) == "STORED\r\n");
+    CHECK(waiting->Ask(set.substr(100)) == "STORED\r\n");
+  }
+  SECTION("or when another one stands still for a second") {
+    stalled[0]->session().Tick();
+    CHECK(waiting->Ask("").empty());
+    CHECK(waiting->waiting());
+    world.Advance(1000);
+    CHECK(waiting->Ask("").empty());
+    stalled[0]->session().Tick();
+    CHECK(waiting->Ask(set.substr(100)) == "STORED\r\n");
+    // What is still to come of it is skipped.
+    CHECK(stalled[0]->Ask(set.substr(100, 500'000)).empty());
+    CHECK(stalled[0]->Ask(set.substr(500'100) + "get nope\r\n") ==
+          "SERVER_ERROR Out of memory during read\r\nEND\r\n");
+  }
+  SECTION("one that moves is left alone") {
+    world.Advance(900);
+    CHECK(stalled[0]->Ask(set.substr(100, 10)).empty());
+    world.Advance(200);
+    CHECK(waiting->Ask("").empty());
+    stalled[0]->session().Tick();
+    CHECK(stalled[0]->Ask(set.substr(110)) == "STORED\r\n");
+  }
+}
+
+TEST_CASE("a large value that memory runs out for is refused, and the rest of it is skipped",
+          "[protocol][memcache]") {
+  StoreOptions options = World::Small();
+  options.memory_bytes = 8 << 20;
+  options.evict = false;
+  World world(options);
+  Client client(world, GENERATE(as<size_t>{}, 5000, 10'000'000));
+  const std::string value(900'000, 'v');
+  std::string reply = "STORED\r\n";
+  for (int i = 0; i < 20 && reply == "STORED\r\n"; ++i) {
+    reply = client.Ask(Set("k" + std::to_string(i), value));
+  }
+  CHECK(reply == "SERVER_ERROR Out of memory during read\r\n");
+  CHECK(client.Ask("version\r\n") == "VERSION 1.6.45\r\n");
+  CHECK(client.Ask("get k0\r\n") == "VALUE k0 0 900000\r\n" + value + "\r\nEND\r\n");
 }
