@@ -121,7 +121,7 @@ Handle Store::Impl::PickVictim(OpContext& ctx, SlabClass& slab_class, unsigned s
   Handle victim = kNoChunk;
   {
     ClassLock lock(slab_class.mutex());
-    victim = slab_class.PickVictim(tuning_, Seconds(ctx.now), skip, &moves);
+    victim = slab_class.PickVictim(tuning_, Ticks::At(ctx.now), skip, &moves);
     if (victim != kNoChunk) *hash = HashOf(victim);
   }
   CountMoves(ctx, slab_class.id(), moves);

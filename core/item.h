@@ -1,19 +1,21 @@
+// clang-format off
 // core/item.h — the item: a key, its value and what belongs to them, in one chunk.
 //
-//   byte 0        4        8           12     14      16   17
-//        +--------+--------+-----------+------+-------+----+-- - - --+-------+- - -
-//        -+-----+-------+ | next   | prev   | seconds28 | bits | value | key| cas 8   | flags |
-//        dead- | key | value | |        |        | epoch 4   |      | bytes | len| if kept | 4 if
-//        | line 5|     |       | |        |        |           |      |       |    |         | not
-//        0 | if any|     |       |
-//        +--------+--------+-----------+------+-------+----+---------+-------+-------+-----+-------+
+//   byte 0        4        8           12     14      16    17
+//        +--------+--------+-----------+------+-------+-----+---------+-------+-------+-----+-------+
+//        | next   | prev   | ticks 28  | bits | value | key | cas 8   | flags | dead- | key | value |
+//        |        |        | epoch 4   |      | bytes | len | if kept | 4 if  | line 5|     |       |
+//        |        |        |           |      |       |     |         | not 0 | if any|     |       |
+//        +--------+--------+-----------+------+-------+-----+---------+-------+-------+-----+-------+
 //
 // A value of more than kLargeValueBytes is not in the item: a LargeHeader stands in its place, and
 // the bytes lie in a chain of pieces, each a chunk of its own:
 //
-//        +--------+--------+-----------+------+-------+-----------+- - - -
-//        | next   | owner  | bytes     | bits | -     | key hash  | bytes
-//        +--------+--------+-----------+------+-------+-----------+- - - -
+//   byte 0        4        8           12     14      16         24
+//        +--------+--------+-----------+------+-------+----------+---------
+//        | next   | owner  | bytes     | bits | -     | key hash | bytes...
+//        +--------+--------+-----------+------+-------+----------+---------
+// clang-format on
 //
 // next, prev: guarded by the class's lock.  Everything else: by the key's lock, but the atomics may
 // be read by anybody, and the segment and kActive bits also change under the class's lock.
@@ -90,6 +92,21 @@ struct Piece {
 };
 static_assert(sizeof(Piece) == 24 && offsetof(Piece, bits) == offsetof(ChunkHeader, bits));
 
+// Time as items keep it: eighths of a second of the store's clock, modulo 2^28.  An item idle for
+// more than half of the 388 days that this spans looks younger than it is.
+class Ticks {
+ public:
+  static constexpr TimeMs kMs = 125;
+  static constexpr uint32_t kMask = (1U << 28) - 1;
+
+  static uint32_t At(TimeMs ms) { return static_cast<uint32_t>(ms / kMs) & kMask; }
+  // From `then` to `now`; 0 when `then` is later, by the clock of a thread that read it later.
+  static uint32_t Age(uint32_t now, uint32_t then) {
+    const uint32_t age = (now - then) & kMask;
+    return age > kMask / 2 ? 0 : age;
+  }
+};
+
 class Item {
  public:
   static constexpr size_t kHeaderBytes = 17;
@@ -119,8 +136,8 @@ class Item {
   };
 
   // Writes header and options; key, value and CAS are the caller's.  `this` is a free chunk.
-  void Init(const Shape& shape, uint32_t seconds, uint32_t epoch, Deadline deadline) {
-    word_.store(seconds << kEpochBits | (epoch & kEpochMask), std::memory_order_relaxed);
+  void Init(const Shape& shape, uint32_t ticks, uint32_t epoch, Deadline deadline) {
+    word_.store(ticks << kEpochBits | (epoch & kEpochMask), std::memory_order_relaxed);
     const auto bits = static_cast<uint16_t>(shape.options() | (shape.large() ? kLarge : 0));
     bits_.store(bits, std::memory_order_relaxed);
     value_bytes_ = shape.large() ? uint16_t{0} : static_cast<uint16_t>(shape.value_bytes);
@@ -150,18 +167,18 @@ class Item {
     return static_cast<Segment>((bits() & kSegmentMask) >> kSegmentShift);
   }
 
-  [[nodiscard]] uint32_t seconds() const {
+  [[nodiscard]] uint32_t ticks() const {
     return word_.load(std::memory_order_relaxed) >> kEpochBits;
   }
   [[nodiscard]] uint32_t epoch() const {
     return word_.load(std::memory_order_relaxed) & kEpochMask;
   }
   // By the holder of the key's lock only.
-  void set_seconds(uint32_t seconds) {
-    word_.store(seconds << kEpochBits | epoch(), std::memory_order_relaxed);
+  void set_ticks(uint32_t ticks) {
+    word_.store(ticks << kEpochBits | epoch(), std::memory_order_relaxed);
   }
   void set_epoch(uint32_t epoch) {
-    word_.store(seconds() << kEpochBits | (epoch & kEpochMask), std::memory_order_relaxed);
+    word_.store(ticks() << kEpochBits | (epoch & kEpochMask), std::memory_order_relaxed);
   }
 
   [[nodiscard]] uint64_t cas() const {

@@ -37,7 +37,7 @@ void Store::Impl::RunMaintainer(OpContext& ctx) {
     {
       ClassLock lock(classes_[id].mutex());
       if (classes_[id].items() == 0) continue;
-      moves = classes_[id].Balance(tuning_, Seconds(ctx.now), kBalancePerClass);
+      moves = classes_[id].Balance(tuning_, Ticks::At(ctx.now), kBalancePerClass);
     }
     CountMoves(ctx, id, moves);
   }

@@ -19,17 +19,18 @@ constexpr unsigned kPageAttempts = 8;    // pages of a class to try when some ar
 constexpr unsigned kEvacuatePasses = 3;  // over one page, for chunks in somebody's hands
 constexpr TimeMs kHungerMs = 200;        // how long a dry pool is followed by a reserve
 constexpr size_t kReservePages = 1;
+constexpr double kLeastAdvantage = 2;  // ticks: below it two ages are the same
 
 }  // namespace
 
 // Another class's page is worth taking when it holds nothing, or when its next victim is older.
 Store::Impl::Donor Store::Impl::FindDonor(TimeMs now, size_t for_class, bool must) {
-  const uint32_t seconds = Seconds(now);
+  const uint32_t ticks = Ticks::At(now);
   double own_age = -1;  // a class without items takes from anybody
   if (for_class != 0) {
     SlabClass& own = classes_[for_class];
     ClassLock lock(own.mutex());
-    if (own.items() != 0) own_age = seconds - own.OldestSeconds(seconds);
+    if (own.items() != 0) own_age = own.OldestAge(ticks);
   }
   Donor oldest;
   double oldest_age = -1;
@@ -47,7 +48,7 @@ Store::Impl::Donor Store::Impl::FindDonor(TimeMs now, size_t for_class, bool mus
       roomiest = {&other, true};
     }
     // Without items of its own (tails of large values only) a class gives when nobody else does.
-    const double age = other.items() == 0 ? -0.5 : seconds - other.OldestSeconds(seconds);
+    const double age = other.items() == 0 ? -0.5 : other.OldestAge(ticks);
     if (age > oldest_age || (age == oldest_age && other.pages() > oldest_pages)) {
       oldest_age = age;
       oldest_pages = other.pages();
@@ -55,7 +56,8 @@ Store::Impl::Donor Store::Impl::FindDonor(TimeMs now, size_t for_class, bool mus
     }
   }
   if (roomiest.slab_class != nullptr) return roomiest;
-  if (must || own_age < 0 || oldest_age * options_.automove_ratio > own_age) return oldest;
+  if (must || own_age < 0 || oldest_age * options_.automove_ratio > own_age + kLeastAdvantage)
+    return oldest;
   return {};
 }
 

@@ -86,7 +86,7 @@ Item* Store::Impl::BuildItem(Handle chunk, const Item::Shape& shape, std::string
                              TimeMs now, Deadline deadline) {
   Item* item = ItemAt(chunk);
   const auto epoch = static_cast<uint32_t>(epoch_.load(std::memory_order_acquire));
-  item->Init(shape, Seconds(now), epoch, deadline);
+  item->Init(shape, Ticks::At(now), epoch, deadline);
   std::copy(key.begin(), key.end(), item->key_data());
   return item;
 }
@@ -99,7 +99,8 @@ void Store::Impl::MarkRead(Item& item, TimeMs now) {
   } else if ((bits & kActive) == 0) {
     item.SetBits(kActive);
   }
-  if (item.seconds() != Seconds(now)) item.set_seconds(Seconds(now));
+  const uint32_t ticks = Ticks::At(now);
+  if (item.ticks() != ticks) item.set_ticks(ticks);
 }
 
 ReadResult Store::Impl::Read(OpContext& ctx, const Key& key, const ReadOptions& options,
@@ -133,16 +134,19 @@ std::optional<ReadResult> Store::Impl::ReadLocked(OpContext& ctx, Stripe& stripe
   ctx.stats->Add(
       options.touch ? ClassCounter::touch_hits : static_cast<ClassCounter>(first + segment),
       class_id);
-  ValueView view{.key = item->key(),
-                 .flags = item->flags(),
-                 .cas = item->cas(),
-                 .deadline = item->deadline(),
-                 .last_access = TimeMs{item->seconds()} * 1000,
-                 .was_fetched = item->has(kFetched),
-                 .size = item->value_bytes(),
-                 .bytes = {},
-                 .store = facade_,
-                 .item = item};
+  ValueView view{
+      .key = item->key(),
+      .flags = item->flags(),
+      .cas = item->cas(),
+      .deadline = item->deadline(),
+      .last_access =
+          ctx.now -
+          std::min(ctx.now, TimeMs{Ticks::Age(Ticks::At(ctx.now), item->ticks())} * Ticks::kMs),
+      .was_fetched = item->has(kFetched),
+      .size = item->value_bytes(),
+      .bytes = {},
+      .store = facade_,
+      .item = item};
   if (!item->has(kLarge)) {
     view.bytes = item->small_value();
   } else if (const auto* piece = space().At<Piece>(item->large()->first_piece);
@@ -170,7 +174,7 @@ std::optional<bool> Store::Impl::SetDeadline(OpContext& ctx, Stripe& stripe, Chu
       return std::nullopt;
     }
     Item* copy = BuildItem(chunk, shape, item->key(), ctx.now, deadline);
-    copy->set_seconds(item->seconds());
+    copy->set_ticks(item->ticks());
     copy->SetBits(item->bits() & (kFetched | kActive));
     const std::string_view value = item->small_value();
     std::copy(value.begin(), value.end(), copy->value_data());

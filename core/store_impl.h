@@ -257,7 +257,6 @@ class Store::Impl {
     }
   }
 
-  [[nodiscard]] static uint32_t Seconds(TimeMs ms) { return static_cast<uint32_t>(ms / 1000); }
   [[nodiscard]] Item* ItemAt(Handle handle) const { return space().At<Item>(handle); }
   [[nodiscard]] uint64_t HashOf(Handle handle) const { return hasher_(ItemAt(handle)->key()); }
 

@@ -126,7 +126,7 @@ StoreInfo Store::Impl::Info() {
 std::vector<ClassInfo> Store::Impl::Classes() {
   std::vector<ClassInfo> classes;
   const auto totals = stats_.Lifetime();
-  const uint32_t now = Seconds(clock_.NowMs());
+  const uint32_t now = Ticks::At(clock_.NowMs());
   for (size_t id = 1; id <= sizes_.count(); ++id) {
     ClassInfo info{.id = id,
                    .chunk_bytes = classes_[id].chunk_bytes(),
@@ -139,7 +139,8 @@ std::vector<ClassInfo> Store::Impl::Classes() {
                       totals->Class(ClassCounter::bytes_removed, id);
     for (size_t s = 0; s < kSegments; ++s) {
       info.items[s] = classes_[id].items(static_cast<Segment>(s));
-      info.age_seconds[s] = now - classes_[id].TailSeconds(static_cast<Segment>(s), now);
+      info.age_seconds[s] = static_cast<uint32_t>(
+          classes_[id].TailAge(static_cast<Segment>(s), now) * Ticks::kMs / 1000);
     }
     classes.push_back(info);
   }

@@ -148,7 +148,7 @@ Item* Store::Impl::Overwrite(OpContext& ctx, Stripe& stripe, const StoreRequest&
   ctx.stats->Add(ClassCounter::linked, class_id);
   if (options_.track_sizes) TrackSize(*item, 1);
   item->set_cas(++stripe.cas);
-  item->set_seconds(Seconds(ctx.now));
+  item->set_ticks(Ticks::At(ctx.now));
   // As good as new: not read yet, but not next to go either.
   if (item->has(kFetched)) item->ClearBits(kFetched);
   if (!item->has(kActive)) item->SetBits(kActive);

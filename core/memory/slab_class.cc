@@ -3,6 +3,11 @@
 #include <algorithm>
 
 namespace larder {
+namespace {
+
+constexpr double kYoung = 8;  // ticks: an item of a second is not old whatever COLD looks like
+
+}  // namespace
 
 void SlabClass::Init(uint16_t id, size_t chunk_bytes, const ChunkSpace& space, PageInfo* pages) {
   id_ = id;
@@ -181,17 +186,17 @@ void SlabClass::MoveTail(Segment from, LruMoves* moves) {
   }
 }
 
-LruMoves SlabClass::Balance(const LruTuning& tuning, uint32_t now_seconds, unsigned budget) {
+LruMoves SlabClass::Balance(const LruTuning& tuning, uint32_t now, unsigned budget) {
   LruMoves moves;
   if (!tuning.segmented) return moves;
   const size_t all = items();
-  const auto cold_age = static_cast<double>(now_seconds - TailSeconds(Segment::kCold, now_seconds));
+  const double cold_age = TailAge(Segment::kCold, now);
   const auto over = [&](Segment segment, unsigned percent,
                         double factor) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     const size_t count = items(segment);
     if (count * 100 > all * percent) return true;
-    const auto age = static_cast<double>(now_seconds - TailSeconds(segment, now_seconds));
-    return count > 0 && items(Segment::kCold) > 0 && age > cold_age * factor && age > 1;
+    const double age = TailAge(segment, now);
+    return count > 0 && items(Segment::kCold) > 0 && age > cold_age * factor && age > kYoung;
   };
   for (; budget > 0; --budget) {
     if (over(Segment::kHot, tuning.hot_percent, tuning.hot_max_factor)) {
@@ -205,10 +210,10 @@ LruMoves SlabClass::Balance(const LruTuning& tuning, uint32_t now_seconds, unsig
   return moves;
 }
 
-Handle SlabClass::PickVictim(const LruTuning& tuning, uint32_t now_seconds, unsigned skip,
+Handle SlabClass::PickVictim(const LruTuning& tuning, uint32_t now, unsigned skip,
                              LruMoves* moves) {
   constexpr unsigned kBalanceBudget = 4;
-  const LruMoves balanced = Balance(tuning, now_seconds, kBalanceBudget);
+  const LruMoves balanced = Balance(tuning, now, kBalanceBudget);
   moves->to_cold += balanced.to_cold;
   moves->to_warm += balanced.to_warm;
   moves->within += balanced.within;
@@ -245,16 +250,16 @@ size_t SlabClass::items() const {
   return sum;
 }
 
-uint32_t SlabClass::TailSeconds(Segment segment, uint32_t now_seconds) const {
+uint32_t SlabClass::TailAge(Segment segment, uint32_t now) const {
   const Handle item = tail(segment);
-  return item == kNoChunk ? now_seconds : std::min(now_seconds, Seconds(item));
+  return item == kNoChunk ? 0 : Ticks::Age(now, space_.At<Item>(item)->ticks());
 }
 
-uint32_t SlabClass::OldestSeconds(uint32_t now_seconds) const {
+uint32_t SlabClass::OldestAge(uint32_t now) const {
   for (const Segment segment : {Segment::kCold, Segment::kHot, Segment::kWarm, Segment::kTemp}) {
-    if (items(segment) != 0) return TailSeconds(segment, now_seconds);
+    if (items(segment) != 0) return TailAge(segment, now);
   }
-  return now_seconds;
+  return 0;
 }
 
 }  // namespace larder

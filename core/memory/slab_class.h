@@ -106,12 +106,13 @@ class SlabClass {
   void Unlink(Handle item) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Puts `fresh`, a copy, where `item` is.
   void Replace(Handle item, Handle fresh) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Moves up to `budget` items out of HOT and WARM where those are over their share.
-  LruMoves Balance(const LruTuning& tuning, uint32_t now_seconds, unsigned budget)
+  // Times are in Ticks.  Moves up to `budget` items out of HOT and WARM where those are over their
+  // share.
+  LruMoves Balance(const LruTuning& tuning, uint32_t now, unsigned budget)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // The item to evict next, kNoChunk when there is none; `skip` passes over so many good ones.
   // Items read since the last look get their second chance.
-  [[nodiscard]] Handle PickVictim(const LruTuning& tuning, uint32_t now_seconds, unsigned skip,
+  [[nodiscard]] Handle PickVictim(const LruTuning& tuning, uint32_t now, unsigned skip,
                                   LruMoves* moves) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   [[nodiscard]] size_t items(Segment segment) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return queues_[static_cast<size_t>(segment)].count;
@@ -120,12 +121,11 @@ class SlabClass {
   [[nodiscard]] Handle tail(Segment segment) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return queues_[static_cast<size_t>(segment)].tail;
   }
-  // When the segment's tail was last read or stored; `now_seconds` when the segment is empty.
-  [[nodiscard]] uint32_t TailSeconds(Segment segment, uint32_t now_seconds) const
+  // Ticks since the segment's tail was last read or stored; 0 when the segment is empty.
+  [[nodiscard]] uint32_t TailAge(Segment segment, uint32_t now) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // The same of the item that would be evicted next.
-  [[nodiscard]] uint32_t OldestSeconds(uint32_t now_seconds) const
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  [[nodiscard]] uint32_t OldestAge(uint32_t now) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // Dies on a broken list or count.  Calls visit(item) for each item.
   template <typename Visit>
@@ -142,7 +142,6 @@ class SlabClass {
   static constexpr unsigned kVictimSearch = 128;
 
   [[nodiscard]] ChunkHeader* Header(Handle handle) const { return space_.At<ChunkHeader>(handle); }
-  [[nodiscard]] uint32_t Seconds(Handle item) const { return space_.At<Item>(item)->seconds(); }
   [[nodiscard]] size_t FreeOn(const PageInfo& page) const { return chunks_per_page_ - page.used; }
   void ListPage(PageIndex page) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void UnlistPage(PageIndex page) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
