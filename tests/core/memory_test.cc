@@ -1,0 +1,188 @@
+#include <catch2/catch.hpp>
+#include <deque>
+#include <map>
+#include <random>
+#include <set>
+#include <vector>
+
+#include "core/memory/page_pool.h"
+#include "core/memory/slab_class.h"
+#include "core/memory/slab_sizes.h"
+
+namespace larder {
+
+TEST_CASE("every size gets the smallest chunk that holds it", "[core][memory]") {
+  const double factor = GENERATE(1.02, 1.04, 1.25, 2.0);
+  const size_t granule = GENERATE(size_t{8}, size_t{32});
+  CAPTURE(factor, granule);
+  const SlabSizes sizes(41, 64 << 10, factor, granule, {});
+  REQUIRE(sizes.count() < kMaxClasses);
+  for (size_t bytes = 1; bytes <= sizes.largest(); bytes += 1 + bytes / 97) {
+    const size_t id = sizes.ClassFor(bytes);
+    REQUIRE(id >= 1);
+    REQUIRE(sizes.sizes()[id] >= bytes);
+    REQUIRE((id == 1 || sizes.sizes()[id - 1] < bytes));
+    REQUIRE(sizes.sizes()[id] % granule == 0);
+  }
+  CHECK(sizes.ClassFor(sizes.largest() + 1) == 0);
+}
+
+TEST_CASE("chunk sizes may be given one by one", "[core][memory]") {
+  const SlabSizes sizes(41, 64 << 10, 1.25, 8, {100, 500, 1001});
+  CHECK(sizes.sizes() == std::vector<size_t>{0, 104, 504, 1008, 64 << 10});
+}
+
+TEST_CASE("the pool gives out no more pages than the limit, less what the index takes",
+          "[core][memory]") {
+  PagePool pool({.limit_bytes = 20 << 20});
+  std::vector<PageIndex> pages;
+  for (PageIndex page = pool.Acquire(); page != kNoPage; page = pool.Acquire()) {
+    pages.push_back(page);
+  }
+  CHECK(pages.size() == 20);
+  CHECK(std::set<PageIndex>(pages.begin(), pages.end()).size() == 20);
+  pool.SetCharge(5 << 20);  // 3 % of it is free of charge
+  CHECK(pool.LimitPages() == 15);
+  CHECK(pool.ExcessPages() == 5);
+  for (int i = 0; i < 5; ++i) {
+    pool.Release(pages.back());
+    pages.pop_back();
+  }
+  pool.ReleaseExcess();
+  CHECK(pool.backed_pages() == 15);
+  CHECK(pool.ExcessPages() == 0);
+  CHECK(pool.Acquire() == kNoPage);
+  pool.SetLimit(40 << 20);
+  while (pool.Acquire() != kNoPage) {
+  }
+  CHECK(pool.backed_pages() == 36);
+}
+
+// The queues of a class against deques, and its chunks against a set.
+TEST_CASE("a slab class agrees with a model after every step", "[core][memory][lru]") {
+  const auto seed = GENERATE(take(4, random(1, 1000000)));
+  CAPTURE(seed);
+  std::mt19937_64 random(static_cast<uint64_t>(seed));
+  PagePool pool({.limit_bytes = 8 << 20});
+  std::vector<PageInfo> pages(pool.capacity() + 1);
+  SlabClass slab_class;
+  slab_class.Init(1, 60 * 1024, pool.space(), pages.data());
+  std::map<size_t, std::deque<Handle>> queues;  // front: most recent
+  std::set<Handle> used;
+  ClassLock lock(slab_class.mutex());
+  for (int step = 0; step < 3000; ++step) {
+    const auto segment = static_cast<Segment>(random() % kSegments);
+    auto& queue = queues[static_cast<size_t>(segment)];
+    switch (random() % 4) {
+      case 0: {
+        Handle chunk = slab_class.PopFree();
+        if (chunk == kNoChunk) {
+          const PageIndex page = pool.Acquire();
+          if (page == kNoPage) break;
+          slab_class.AddPage(page);
+          chunk = slab_class.PopFree();
+        }
+        REQUIRE(chunk != kNoChunk);
+        REQUIRE(used.insert(chunk).second);
+        pool.space().At<Item>(chunk)->Init({.key_bytes = 1}, 0, 0, 0);
+        slab_class.LinkFront(chunk, segment);
+        queue.push_front(chunk);
+        break;
+      }
+      case 1: {
+        if (queue.empty()) break;
+        const size_t at = random() % queue.size();
+        const Handle chunk = queue[at];
+        queue.erase(queue.begin() + static_cast<std::ptrdiff_t>(at));
+        slab_class.Unlink(chunk);
+        used.erase(chunk);
+        const PageIndex page = slab_class.PushFree(chunk);
+        if (page != kNoPage) pool.Release(page);
+        break;
+      }
+      case 2: {
+        if (queue.empty()) break;
+        const size_t at = random() % queue.size();
+        const Handle fresh = slab_class.PopFree();
+        if (fresh == kNoChunk) break;
+        const Handle old = queue[at];
+        pool.space().At<Item>(fresh)->Init({.key_bytes = 1}, 0, 0, 0);
+        pool.space().At<ChunkHeader>(fresh)->set_segment(segment);
+        slab_class.Replace(old, fresh);
+        queue[at] = fresh;
+        used.erase(old);
+        used.insert(fresh);
+        const PageIndex page = slab_class.PushFree(old);
+        if (page != kNoPage) pool.Release(page);
+        break;
+      }
+      default:
+        break;
+    }
+    std::set<Handle> seen;
+    slab_class.CheckInvariants([&](Handle item) { seen.insert(item); });
+    REQUIRE(seen == used);
+    REQUIRE(slab_class.used() == used.size());
+    for (size_t s = 0; s < kSegments; ++s) {
+      const Handle tail = slab_class.tail(static_cast<Segment>(s));
+      REQUIRE(tail == (queues[s].empty() ? kNoChunk : queues[s].back()));
+    }
+  }
+}
+
+TEST_CASE("a page that is drained hands out nothing and leaves when it is empty",
+          "[core][memory]") {
+  PagePool pool({.limit_bytes = 8 << 20});
+  std::vector<PageInfo> pages(pool.capacity() + 1);
+  SlabClass slab_class;
+  slab_class.Init(1, 100 * 1024, pool.space(), pages.data());
+  ClassLock lock(slab_class.mutex());
+  const PageIndex page = pool.Acquire();
+  slab_class.AddPage(page);
+  const Handle a = slab_class.PopFree();
+  const Handle b = slab_class.PopFree();
+  REQUIRE(slab_class.StartDraining(page));
+  CHECK_FALSE(slab_class.StartDraining(page));
+  CHECK(slab_class.PopFree() == kNoChunk);
+  CHECK(slab_class.PushFree(a) == kNoPage);
+  SECTION("not empty: back in service with all its free chunks") {
+    pool.space().At<ChunkHeader>(b)->bits.store(kPiece);
+    CHECK_FALSE(slab_class.FinishDraining(page));
+    CHECK(slab_class.available() == 9);
+    for (int i = 0; i < 9; ++i) CHECK(slab_class.PopFree() != kNoChunk);
+    CHECK(slab_class.PopFree() == kNoChunk);
+  }
+  SECTION("empty: it leaves") {
+    CHECK(slab_class.PushFree(b) == kNoPage);
+    CHECK(slab_class.FinishDraining(page));
+    CHECK(slab_class.pages() == 0);
+    CHECK(slab_class.available() == 0);
+  }
+}
+
+TEST_CASE("victims come from COLD's end, and what was read gets a second chance",
+          "[core][memory][lru]") {
+  PagePool pool({.limit_bytes = 8 << 20});
+  std::vector<PageInfo> pages(pool.capacity() + 1);
+  SlabClass slab_class;
+  slab_class.Init(1, 1024, pool.space(), pages.data());
+  ClassLock lock(slab_class.mutex());
+  slab_class.AddPage(pool.Acquire());
+  std::vector<Handle> items;
+  for (int i = 0; i < 100; ++i) {
+    items.push_back(slab_class.PopFree());
+    pool.space().At<Item>(items.back())->Init({.key_bytes = 1}, 0, 0, 0);
+    slab_class.LinkFront(items.back(), Segment::kHot);
+  }
+  const LruTuning tuning;
+  LruMoves moves;
+  pool.space().At<Item>(items[0])->SetBits(kActive);
+  CHECK(slab_class.PickVictim(tuning, 0, 0, &moves) == items[1]);
+  CHECK(pool.space().At<Item>(items[0])->segment() == Segment::kWarm);
+  CHECK(slab_class.PickVictim(tuning, 0, 1, &moves) == items[2]);
+  (void)slab_class.Balance(tuning, 0, 1000);
+  CHECK(slab_class.items(Segment::kHot) == 20);
+  slab_class.CheckInvariants([](Handle) {});
+}
+
+}  // namespace larder
