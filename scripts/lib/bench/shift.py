@@ -3,7 +3,7 @@
 import time
 
 from .report import Table, progress
-from .servers import Server
+from .servers import BenchError, Server
 
 LIMIT_MB = 256
 LIMIT = LIMIT_MB * 2**20
@@ -32,8 +32,12 @@ def share_held(server, first_key, written, value_bytes):
         reader = connection.makefile("rb")
         for start in range(0, len(keys), 500):
             batch = keys[start:start + 500]
-            connection.sendall("".join(f"mg {key_of(k)} s\r\n" for k in batch).encode())
-            found += sum(reader.readline().startswith(b"HD") for _ in batch)
+            connection.sendall("".join(f"touch {key_of(k)} 0\r\n" for k in batch).encode())
+            for _ in batch:
+                reply = reader.readline()
+                if reply not in (b"TOUCHED\r\n", b"NOT_FOUND\r\n"):
+                    raise BenchError(f"{server.kind.name} answers a touch with {reply!r}")
+                found += reply == b"TOUCHED\r\n"
     return found / len(keys) * written * (KEY + value_bytes) / LIMIT
 
 
