@@ -160,6 +160,10 @@ StoreResult Store::Impl::LinkLarge(OpContext& ctx, UploadImpl& upload, uint64_t*
         } else {
           refused = Decide(ctx, request, old_item, old ? old.handle() : kNoChunk);
         }
+        // A refused attempt counts as well, but not a round of a join that begins again.
+        if (!refused || only_over == nullptr) {
+          ctx.stats->Add(ClassCounter::cmd_set, ClassOf(upload.first()).id());
+        }
         if (refused) {
           Free(chunk);
           return refused;
@@ -170,7 +174,6 @@ StoreResult Store::Impl::LinkLarge(OpContext& ctx, UploadImpl& upload, uint64_t*
         for (Handle at = header->first_piece; at != kNoChunk; at = space().At<Piece>(at)->next) {
           space().At<Piece>(at)->owner = chunk;
         }
-        ctx.stats->Add(ClassCounter::cmd_set, LruClassOf(chunk).id());
         if (!Link(ctx, stripe, request.key.hash, chunk, old)) {
           Free(chunk);
           return StoreResult::kOutOfMemory;
