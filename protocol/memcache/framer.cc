@@ -124,7 +124,7 @@ bool FrameWords(std::string_view args, Frame& frame) {
     if (word.empty()) return Refuse(frame, kBadFormat);
     if (i == 0 && (frame.command->flags & kKeyFirst) != 0) frame.key = word;
   }
-  frame.noreply = (frame.command->flags & kTakesNoreply) != 0 && AsksNoReply(args);
+  frame.noreply = (frame.command->flags & kTakesNoreply) != 0 && AsksNoReply(rest);
   if (frame.key.size() > kMaxKeyBytes) return Refuse(frame, kBadFormat);
   frame.kind = FrameKind::kWords;
   return true;
