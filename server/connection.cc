@@ -38,10 +38,7 @@ Connection::Connection(Worker& worker, UniqueFd fd, uint16_t listener,
 Connection::~Connection() {
   if (waits_for_ != Next::kClose) event_del(&event_);
   close(fd_);
-  if (reply_ != nullptr) {
-    reply_->Clear();
-    worker_.GiveBack(std::move(reply_));
-  }
+  if (held_ != nullptr) worker_.GiveBack(std::move(held_->reply));
 }
 
 void Connection::OnEvent(evutil_socket_t /*fd*/, short /*what*/, void* self) {
@@ -57,22 +54,32 @@ Connection::Next Connection::Start() {
 
 Connection::Next Connection::Turn() {
   active_s_.store(worker_.now_s(), std::memory_order_relaxed);
-  turn_sent_ = 0;
-  WaitFor(Advance());
+  Worker::Turn& turn = worker_.BeginTurn();
+  if (held_ != nullptr) turn.reply = std::move(held_->reply);
+  const Next next = Advance();
+  if (next == Next::kWrite) {
+    held().reply = std::move(turn.reply);
+  } else if (held_ != nullptr && held_->input_bytes == 0) {
+    held_.reset();
+  }
+  WaitFor(next);
   return waits_for_;
 }
 
-Connection::Next Connection::Tick(uint32_t now_s, uint32_t blocked_limit_s) {
+Connection::Held& Connection::held() {
+  if (held_ == nullptr) held_ = std::make_unique<Held>();
+  return *held_;
+}
+
+Connection::Verdict Connection::Tick(uint32_t now_s, uint32_t blocked_limit_s) {
   if (blocked()) {
     const uint32_t idle = now_s - active_s_.load(std::memory_order_relaxed);
-    return blocked_limit_s != 0 && idle >= blocked_limit_s ? Next::kClose : waits_for_;
+    return blocked_limit_s != 0 && idle >= blocked_limit_s ? Verdict::kClose : Verdict::kStay;
   }
-  if (is_uploading_) {
-    session_->Tick();
-    // An upload that was given up wants no more bytes: the session has to say what now.
-    if (session_->UploadBuffer().empty()) return Turn();
-  }
-  return waits_for_;
+  if (!is_uploading_) return Verdict::kStay;
+  session_->Tick();
+  // An upload that was given up wants no more bytes: the session has to say what now.
+  return session_->UploadBuffer().empty() ? Verdict::kTurn : Verdict::kStay;
 }
 
 Connection::Next Connection::Advance() {
@@ -146,14 +153,15 @@ Connection::Next Connection::Process(std::string_view input) {
     return Next::kRead;
   }
   set_state(ConnectionState::kParse);
-  if (reply_ == nullptr) reply_ = worker_.Borrow();
+  std::unique_ptr<ReplyBuffer>& reply = worker_.turn().reply;
+  if (reply == nullptr) reply = worker_.Borrow();
   int idle_rounds = 0;  // rounds without any progress: a session that does that is broken
   while (idle_rounds < 3) {
-    const size_t pending = reply_->pending_bytes();
-    const Session::Progress progress = session_->Consume(input, *reply_);
+    const size_t pending = reply->pending_bytes();
+    const Session::Progress progress = session_->Consume(input, *reply);
     input.remove_prefix(progress.consumed);
     is_uploading_ = progress.state == SessionState::kUploading;
-    const bool moved = progress.consumed > 0 || reply_->pending_bytes() != pending;
+    const bool moved = progress.consumed > 0 || reply->pending_bytes() != pending;
     idle_rounds = moved ? 0 : idle_rounds + 1;
     switch (progress.state) {
       case SessionState::kNeedInput:
@@ -197,20 +205,14 @@ bool Connection::FeedUpload(std::string_view* input) {
 
 Connection::Next Connection::Settle(std::string_view rest, Next next) {
   Keep(rest);
-  if (reply_ != nullptr && !reply_->empty()) {
-    switch (Flush()) {
-      case Sent::kAll:
-        break;
-      case Sent::kStuck:
-        set_state(ConnectionState::kWrite);
-        return Next::kWrite;
-      case Sent::kLost:
-        return Next::kClose;
-    }
-  }
-  if (reply_ != nullptr) {
-    reply_->Clear();
-    worker_.GiveBack(std::move(reply_));
+  switch (Flush()) {
+    case Sent::kAll:
+      break;
+    case Sent::kStuck:
+      set_state(ConnectionState::kWrite);
+      return Next::kWrite;
+    case Sent::kLost:
+      return Next::kClose;
   }
   if (next == Next::kClose) Lingerless();
   set_state(next == Next::kWait ? ConnectionState::kWaiting
@@ -220,14 +222,16 @@ Connection::Next Connection::Settle(std::string_view rest, Next next) {
 }
 
 Connection::Sent Connection::Flush() {
-  if (reply_ == nullptr) return Sent::kAll;
-  while (!reply_->empty()) {
-    if (turn_sent_ >= kWriteTurnBytes) {
+  Worker::Turn& turn = worker_.turn();
+  if (turn.reply == nullptr) return Sent::kAll;
+  ReplyBuffer& reply = *turn.reply;
+  while (!reply.empty()) {
+    if (turn.sent_bytes >= kWriteTurnBytes) {
       worker_.stats().Add(ThreadCounter::conn_yields);
       return Sent::kStuck;
     }
     iovec parts[ReplyBuffer::kMaxSegments];
-    const size_t count = reply_->Gather(parts);
+    const size_t count = reply.Gather(parts);
     size_t offered = 0;
     for (size_t i = 0; i < count; ++i) offered += parts[i].iov_len;
     ssize_t n = 0;
@@ -244,27 +248,26 @@ Connection::Sent Connection::Flush() {
     if (n < 0) return errno == EAGAIN || errno == EWOULDBLOCK ? Sent::kStuck : Sent::kLost;
     const auto sent = static_cast<size_t>(n);
     worker_.stats().Add(ThreadCounter::bytes_written, sent);
-    reply_->Drop(sent);
-    turn_sent_ += static_cast<uint32_t>(sent);
+    reply.Drop(sent);
+    turn.sent_bytes += sent;
     if (sent < offered) return Sent::kStuck;
   }
-  reply_->Clear();
   return Sent::kAll;
 }
 
 void Connection::Keep(std::string_view rest) {
   if (rest.empty()) return;
-  kept_ = std::make_unique_for_overwrite<char[]>(rest.size());
-  std::memcpy(kept_.get(), rest.data(), rest.size());
-  kept_bytes_ = static_cast<uint32_t>(rest.size());
+  Held& mine = held();
+  mine.input = std::make_unique_for_overwrite<char[]>(rest.size());
+  std::memcpy(mine.input.get(), rest.data(), rest.size());
+  mine.input_bytes = rest.size();
 }
 
 size_t Connection::Unkeep() {
-  const size_t bytes = kept_bytes_;
-  if (bytes == 0) return 0;
-  std::memcpy(worker_.scratch(), kept_.get(), bytes);
-  kept_.reset();
-  kept_bytes_ = 0;
+  if (held_ == nullptr) return 0;
+  const size_t bytes = held_->input_bytes;
+  if (bytes > 0) std::memcpy(worker_.scratch(), held_->input.get(), bytes);
+  held_.reset();
   return bytes;
 }
 

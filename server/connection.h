@@ -2,7 +2,7 @@
 //
 // Owner: Worker.  Threads: that worker only, but for the copies that Describe() takes.
 // Memory: while idle this object and the session, nothing else; input that is not consumed is kept
-// in a block of just its size, output in a ReplyBuffer borrowed from the worker.
+// in a block of just its size, output that is stuck in a ReplyBuffer borrowed from the worker.
 // A connection reads or writes, never both: while a reply is stuck, nothing more is read, so a
 // client that does not read costs one ReplyBuffer and one scratch buffer's worth of input.
 
@@ -52,10 +52,14 @@ class Connection : private RingHook {
   // Its turn: the socket is ready, or its time to wait is over.  Throws bad_alloc, after which it
   // has to be destroyed.
   [[nodiscard]] Next Turn();
-  // Once a tick, while attended: see Worker.  `blocked_limit_s` 0: no limit.
-  [[nodiscard]] Next Tick(uint32_t now_s, uint32_t blocked_limit_s);
+  // Once a tick, while attended: see Worker.  kClose: it stood still for `blocked_limit_s` (0: no
+  // limit); kTurn: its session has something to say.
+  enum class Verdict : uint8_t { kStay, kTurn, kClose };
+  [[nodiscard]] Verdict Tick(uint32_t now_s, uint32_t blocked_limit_s);
 
+  // Its output is stuck.
   [[nodiscard]] bool blocked() const { return waits_for_ == Next::kWrite; }
+  // Its session waits for memory.
   [[nodiscard]] bool waiting() const { return waits_for_ == Next::kWait; }
 
  private:
@@ -87,24 +91,30 @@ class Connection : private RingHook {
 
   void set_state(ConnectionState state) { state_.store(state, std::memory_order_relaxed); }
 
+  // What a client that cannot go on holds; others do without.
+  struct Held {
+    std::unique_ptr<ReplyBuffer> reply;  // not empty
+    std::unique_ptr<char[]> input;
+    size_t input_bytes = 0;
+  };
+  Held& held();
+
   event event_{};
   Worker& worker_;
   std::unique_ptr<Session> session_;
-  std::unique_ptr<ReplyBuffer> reply_;
-  std::unique_ptr<char[]> kept_;
-  uint32_t kept_bytes_ = 0;
-  uint32_t attended_at_ = 0;  // its index in the worker's list, plus 1; 0: not attended
-  uint32_t turn_sent_ = 0;    // bytes sent in this turn
+  std::unique_ptr<Held> held_;
   std::atomic<uint32_t> active_s_;
+  uint32_t attended_at_ = 0;  // its index in the worker's list, plus 1; 0: not attended
   int fd_;
   uint16_t listener_;
-  Next waits_for_ = Next::kClose;
   std::atomic<ConnectionState> state_{ConnectionState::kRead};
-  bool is_uploading_ = false;
-  bool is_closing_ = false;
+  Next waits_for_ : 2 = Next::kClose;
+  bool is_uploading_ : 1 = false;
+  bool is_closing_ : 1 = false;
 };
 
-// Its share of the promise of 400 bytes an idle client; a session and libevent's map need the rest.
-static_assert(sizeof(Connection) <= 240);
+// Its share of the promise of 400 bytes an idle client: with malloc's header it fills 192; session
+// and libevent's map take the rest.
+static_assert(sizeof(Connection) <= 184);
 
 }  // namespace larder::server

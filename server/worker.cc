@@ -101,17 +101,31 @@ void Worker::Describe(std::vector<ConnectionRow>* rows) const {
   }
 }
 
+Worker::Turn& Worker::BeginTurn() {
+  turn_.sent_bytes = 0;
+  return turn_;
+}
+
+void Worker::EndTurn() { GiveBack(std::move(turn_.reply)); }
+
 std::unique_ptr<ReplyBuffer> Worker::Borrow() {
+  std::unique_ptr<ReplyBuffer> buffer;
+  if (pool_.empty()) {
+    buffer = std::make_unique<ReplyBuffer>();
+  } else {
+    buffer = std::move(pool_.back());
+    pool_.pop_back();
+  }
   borrowed_.store(borrowed_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-  if (pool_.empty()) return std::make_unique<ReplyBuffer>();
-  auto buffer = std::move(pool_.back());
-  pool_.pop_back();
   return buffer;
 }
 
 void Worker::GiveBack(std::unique_ptr<ReplyBuffer> buffer) {
+  if (buffer == nullptr) return;
   borrowed_.store(borrowed_.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
-  if (pool_.size() < kPooledBuffers) pool_.push_back(std::move(buffer));
+  if (pool_.size() >= kPooledBuffers) return;
+  buffer->Clear();
+  pool_.push_back(std::move(buffer));
 }
 
 void Worker::Attend(Connection& connection, bool attend) {
@@ -130,8 +144,11 @@ void Worker::Attend(Connection& connection, bool attend) {
 
 void Worker::Run(Connection& connection) {
   try {
-    After(connection, connection.Turn());
+    const Connection::Next next = connection.Turn();
+    EndTurn();
+    After(connection, next);
   } catch (const std::bad_alloc&) {
+    EndTurn();
     Destroy(connection);  // no memory even for its bytes: this client pays, nobody else
     EndDrainWhenEmpty();
   }
@@ -221,7 +238,17 @@ void Worker::TickAttended() {
   for (size_t i = attended_.size(); i-- > 0;) {
     if (i >= attended_.size()) continue;
     Connection& connection = *attended_[i];
-    After(connection, connection.Tick(now_s(), options_.blocked_timeout_s));
+    switch (connection.Tick(now_s(), options_.blocked_timeout_s)) {
+      case Connection::Verdict::kStay:
+        break;
+      case Connection::Verdict::kTurn:
+        Run(connection);
+        break;
+      case Connection::Verdict::kClose:
+        Destroy(connection);
+        EndDrainWhenEmpty();
+        break;
+    }
   }
 }
 

@@ -75,8 +75,14 @@ class Worker {
   void Join();
   // Appends a row a connection.
   void Describe(std::vector<ConnectionRow>* rows) const ABSL_LOCKS_EXCLUDED(ring_mutex_);
-  // ReplyBuffers that connections hold now.
+  // ReplyBuffers in use.
   [[nodiscard]] uint64_t reply_buffers() const { return borrowed_.load(std::memory_order_relaxed); }
+
+  // What a connection uses during its turn; there is one turn at a time.
+  struct Turn {
+    std::unique_ptr<ReplyBuffer> reply;  // null until there is something to say
+    size_t sent_bytes = 0;
+  };
 
   // For its connections.
   [[nodiscard]] event_base* base() const { return base_.get(); }
@@ -84,7 +90,11 @@ class Worker {
   [[nodiscard]] ThreadStats& stats() const { return *context_.stats; }
   [[nodiscard]] uint32_t now_s() const { return static_cast<uint32_t>(context_.now / 1000); }
   void RefreshNow() { context_.now = clock_.NowMs(); }
+  [[nodiscard]] Turn& BeginTurn();
+  void EndTurn();
+  [[nodiscard]] Turn& turn() { return turn_; }
   [[nodiscard]] std::unique_ptr<ReplyBuffer> Borrow();
+  // Null is nothing.
   void GiveBack(std::unique_ptr<ReplyBuffer> buffer);
   // Whether Tick() has to look at it every time: it uploads, or its output is stuck.
   void Attend(Connection& connection, bool attend);
@@ -128,6 +138,7 @@ class Worker {
   Event on_retry_;
   Event on_drained_;
   std::unique_ptr<char[]> scratch_;
+  Turn turn_;
   std::vector<std::unique_ptr<ReplyBuffer>> pool_;
   std::vector<Connection*> attended_;
   std::vector<Connection*> waiting_;
