@@ -186,7 +186,7 @@ void Worker::Welcome(NewClient client) {
   ++connections_;
   {
     MutexLock lock(ring_mutex_);
-    Hang(*connection, now_s() + options_.idle_timeout_s);
+    Hang(*connection, now_s() + options_.idle_timeout_s + 1);
   }
   After(*connection, connection->Start());
 }
@@ -261,7 +261,8 @@ void Worker::TurnWheel() {
     for (Connection* connection : InBucket(wheel_s_ % kBuckets)) {
       const uint32_t active = connection->active_s_.load(std::memory_order_relaxed);
       const bool speaks = connection->blocked() || connection->waiting();  // we owe it something
-      if (!speaks && now - active >= limit) {
+      // Over, not at the limit: both ends of the wait are rounded down to seconds.
+      if (!speaks && now - active > limit) {
         stats().Add(ThreadCounter::idle_kicks);
         Destroy(*connection);
         EndDrainWhenEmpty();
@@ -269,7 +270,7 @@ void Worker::TurnWheel() {
       }
       MutexLock lock(ring_mutex_);
       Unhang(*connection);
-      Hang(*connection, speaks ? now + limit : active + limit);
+      Hang(*connection, (speaks ? now : active) + limit + 1);
     }
   }
 }
