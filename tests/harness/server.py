@@ -71,14 +71,14 @@ def run_to_end(*args, binary=None, env=None, seconds=20, preexec=None):
 class Server:
     """A running server.  A context manager: leaving it stops the server and checks that it ended well."""
 
-    def __init__(self, *args, binary=None, host="127.0.0.1", unix=None, argv=None, env=None, stdin=None):
-        """`argv` replaces all arguments but the port; `unix` is a socket path used instead of TCP."""
+    def __init__(self, *args, binary=None, host="127.0.0.1", unix=None, argv=None, env=None, port_file=None):
+        """`argv` replaces all arguments; `unix` is a socket path used instead of TCP."""
         self.binary = binary or settings.server
         self.is_reference = is_reference(self.binary)
         self.host = host
         self.unix = unix
         self.directory = tempfile.mkdtemp(prefix="larder-test-")
-        self.port_file = os.path.join(self.directory, "ports")
+        self.port_file = port_file or os.path.join(self.directory, "ports")
         self.stderr_path = os.path.join(self.directory, "stderr")
         self.ports = {}
         self.exit_code = None
@@ -90,7 +90,7 @@ class Server:
         environment = {"MEMCACHED_PORT_FILENAME": self.port_file, **(env or {})}
         try:
             with open(self.stderr_path, "wb") as stderr:
-                self.process = spawn(self.argv, environment, stdin=stdin or subprocess.DEVNULL, stdout=stderr,
+                self.process = spawn(self.argv, environment, stdin=subprocess.DEVNULL, stdout=stderr,
                                      stderr=stderr)
             poll(self._is_up, START_SECONDS, " ".join(self.argv))
         except BaseException:
