@@ -165,6 +165,17 @@ void Store::Impl::CheckInvariants() {
   std::vector<uint32_t> used(pool_.capacity() + 1);
   size_t items = 0;
   const auto note = [&](Handle chunk) { ++used[space().PageOf(chunk)]; };
+  const auto check_pieces = [&](Handle handle, const Item* item) {
+    size_t bytes = 0;
+    for (Handle at = item->large()->first_piece; at != kNoChunk;) {
+      const auto* piece = space().At<Piece>(at);
+      Require(piece->owner == handle, "a piece knows its item");
+      note(at);
+      bytes += piece->bytes;
+      at = piece->next;
+    }
+    Require(bytes == item->value_bytes(), "the pieces make up the value");
+  };
   for (size_t i = 0; i < stripe_count_; ++i) {
     Stripe& stripe = stripes_[i];
     StripeLock lock(stripe.mutex);
@@ -177,16 +188,7 @@ void Store::Impl::CheckInvariants() {
         Require(item->shape().bytes() <= ClassOf(handle).chunk_bytes(), "an item fits its chunk");
         note(handle);
         ++items;
-        if (!item->has(kLarge)) return;
-        size_t bytes = 0;
-        for (Handle at_piece = item->large()->first_piece; at_piece != kNoChunk;) {
-          const auto* piece = space().At<Piece>(at_piece);
-          Require(piece->owner == handle, "a piece knows its item");
-          note(at_piece);
-          bytes += piece->bytes;
-          at_piece = piece->next;
-        }
-        Require(bytes == item->value_bytes(), "the pieces make up the value");
+        if (item->has(kLarge)) check_pieces(handle, item);
       });
     }
   }
