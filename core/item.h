@@ -92,14 +92,19 @@ struct Piece {
 };
 static_assert(sizeof(Piece) == 24 && offsetof(Piece, bits) == offsetof(ChunkHeader, bits));
 
-// Time as items keep it: eighths of a second of the store's clock, modulo 2^28.  An item idle for
-// more than half of the 388 days that this spans looks younger than it is.
+// Time as items keep it: 16 ms of the store's clock, modulo 2^28.  That spans 49 days, half of
+// which are needed to tell past from future: the crawler sees to it that no item looks idle for
+// longer than kOldest.
 class Ticks {
  public:
-  static constexpr TimeMs kMs = 125;
+  static constexpr TimeMs kMs = 16;
   static constexpr uint32_t kMask = (1U << 28) - 1;
 
   static uint32_t At(TimeMs ms) { return static_cast<uint32_t>(ms / kMs) & kMask; }
+  static constexpr uint32_t kOldest = kMask / 8 * 3;  // 18 days
+  // How often items must be looked at for that.
+  static constexpr TimeMs kRefreshMs = TimeMs{kMask / 16} * kMs;  // 3 days
+
   // From `then` to `now`; 0 when `then` is later, by the clock of a thread that read it later.
   static uint32_t Age(uint32_t now, uint32_t then) {
     const uint32_t age = (now - then) & kMask;

@@ -43,10 +43,10 @@ void Store::Impl::RunMaintainer(OpContext& ctx) {
   }
 }
 
-// Looks at buckets [at, at + buckets) of the stripe and removes what is dead; returns how many
-// items it looked at.  *next_expiry becomes the earliest deadline of those that stay.
-size_t Store::Impl::CrawlStripe(OpContext& ctx, Stripe& stripe, size_t at, size_t buckets,
-                                size_t* removed, Deadline* next_expiry) {
+// Looks at buckets [at, at + buckets) of the stripe and removes what is dead.  *next_expiry becomes
+// the earliest deadline of those that stay.
+void Store::Impl::CrawlStripe(OpContext& ctx, Stripe& stripe, size_t at, size_t buckets,
+                              Deadline* next_expiry) {
   StripeLock lock(stripe.mutex);
   std::vector<Handle>& items = crawl_items_;
   items.clear();
@@ -57,25 +57,26 @@ size_t Store::Impl::CrawlStripe(OpContext& ctx, Stripe& stripe, size_t at, size_
       items.push_back(handle);
     });
   }
+  const uint32_t ticks = Ticks::At(ctx.now);
   for (const Handle handle : items) {
-    const Item* item = ItemAt(handle);
-    ctx.stats->Add(ClassCounter::crawler_items_checked, LruClassOf(handle).id());
-    const bool dead = Expired(*item, ctx.now) || Flushed(*item);
-    if (!dead) {
-      const Deadline deadline = item->deadline();
-      if (deadline != kNever && (*next_expiry == kNever || deadline < *next_expiry)) {
-        *next_expiry = deadline;
-      }
+    Item* item = ItemAt(handle);
+    const size_t class_id = LruClassOf(handle).id();
+    ctx.stats->Add(ClassCounter::crawler_items_checked, class_id);
+    if (Expired(*item, ctx.now) || Flushed(*item)) {
+      ctx.stats->Add(ClassCounter::crawler_reclaimed, class_id);
+      if (!item->has(kFetched)) ctx.stats->Add(ClassCounter::expired_unfetched, class_id);
+      const uint64_t hash = HashOf(handle);
+      Unlink(ctx, stripe, hash, FindHandle(stripe, hash, handle));
       continue;
     }
-    const size_t class_id = LruClassOf(handle).id();
-    ctx.stats->Add(ClassCounter::crawler_reclaimed, class_id);
-    if (!item->has(kFetched)) ctx.stats->Add(ClassCounter::expired_unfetched, class_id);
-    const uint64_t hash = HashOf(handle);
-    Unlink(ctx, stripe, hash, FindHandle(stripe, hash, handle));
-    ++*removed;
+    if (Ticks::Age(ticks, item->ticks()) > Ticks::kOldest) {
+      item->set_ticks((ticks - Ticks::kOldest) & Ticks::kMask);
+    }
+    const Deadline deadline = item->deadline();
+    if (deadline != kNever && (*next_expiry == kNever || deadline < *next_expiry)) {
+      *next_expiry = deadline;
+    }
   }
-  return items.size();
 }
 
 void Store::Impl::RunCrawler(OpContext& ctx, size_t buckets) {
@@ -83,14 +84,15 @@ void Store::Impl::RunCrawler(OpContext& ctx, size_t buckets) {
   if (crawl_.stripe == 0 && crawl_.bucket == 0) {
     ctx.stats->Add(ThreadCounter::crawler_starts);
     crawl_.epoch_at_start = epoch_.load(std::memory_order_acquire);
+    crawl_.every_item = swept_epoch_.load(std::memory_order_relaxed) != crawl_.epoch_at_start ||
+                        ctx.now - last_refresh_ >= Ticks::kRefreshMs;
   }
-  const bool sweeping = swept_epoch_.load(std::memory_order_relaxed) != crawl_.epoch_at_start;
   for (size_t done = 0; crawl_.stripe < stripe_count_ && done < buckets;) {
     Stripe& stripe = stripes_[crawl_.stripe];
     if (crawl_.bucket == 0) {
       StripeLock lock(stripe.mutex);
       const bool due = stripe.next_expiry != kNever && stripe.next_expiry <= ctx.now;
-      if ((!sweeping && !due) || stripe.index.size() == 0) {
+      if ((!crawl_.every_item && !due) || stripe.index.size() == 0) {
         ++crawl_.stripe;
         continue;
       }
@@ -98,8 +100,7 @@ void Store::Impl::RunCrawler(OpContext& ctx, size_t buckets) {
       stripe.next_expiry = kNever;
       crawl_.next_expiry = kNever;
     }
-    crawl_.checked += CrawlStripe(ctx, stripe, crawl_.bucket, kBucketsPerLock, &crawl_.removed,
-                                  &crawl_.next_expiry);
+    CrawlStripe(ctx, stripe, crawl_.bucket, kBucketsPerLock, &crawl_.next_expiry);
     crawl_.bucket += kBucketsPerLock;
     done += kBucketsPerLock;
     StripeLock lock(stripe.mutex);
@@ -109,7 +110,10 @@ void Store::Impl::RunCrawler(OpContext& ctx, size_t buckets) {
     ++crawl_.stripe;
   }
   if (crawl_.stripe < stripe_count_) return;
-  if (sweeping) swept_epoch_.store(crawl_.epoch_at_start, std::memory_order_release);
+  if (crawl_.every_item) {
+    swept_epoch_.store(crawl_.epoch_at_start, std::memory_order_release);
+    last_refresh_ = ctx.now;
+  }
   crawl_ = {};
 }
 

@@ -20,26 +20,42 @@ constexpr unsigned kEvacuatePasses = 3;  // over one page, for chunks in somebod
 constexpr TimeMs kHungerMs = 200;        // how long a dry pool is followed by a reserve
 constexpr size_t kReservePages = 1;
 constexpr double kLeastAdvantage = 2;  // ticks: below it two ages are the same
+constexpr double kUsualRatio = 0.8;    // slab_automove_ratio's default: neither eager nor slow
+constexpr double kLastPage = 0.25;  // what a class is thought to keep when it gives its last page
 
 }  // namespace
 
-// Another class's page is worth taking when it holds nothing, or when its next victim is older.
+// A class's claim to its pages: the age of its next victim, as it would be with one page less.
+double Store::Impl::AgeAfterGiving(SlabClass& other, uint32_t ticks) {
+  // Tails of large values only: such a class gives when nobody else does.
+  if (other.items() == 0) return 0;
+  const auto pages = static_cast<double>(other.pages());
+  return 1 + other.OldestAge(ticks) * std::max(pages - 1, kLastPage) / pages;
+}
+
+// And as it would be with one page more; negative without items, so that it takes from anybody.
+double Store::Impl::AgeAfterTaking(SlabClass& own, uint32_t ticks) {
+  if (own.items() == 0) return -1;
+  const auto pages = static_cast<double>(own.pages());
+  return own.OldestAge(ticks) * (pages + 1) / pages;
+}
+
+// A page changes its class when it holds nothing, or when the giver's victims stay older than the
+// taker's even so: then no page goes to and fro.
 Store::Impl::Donor Store::Impl::FindDonor(TimeMs now, size_t for_class, bool must) {
   const uint32_t ticks = Ticks::At(now);
-  double own_age = -1;  // a class without items takes from anybody
+  double own_age = -1;
   if (for_class != 0) {
-    SlabClass& own = classes_[for_class];
-    ClassLock lock(own.mutex());
-    if (own.items() != 0) own_age = own.OldestAge(ticks);
+    ClassLock lock(classes_[for_class].mutex());
+    own_age = AgeAfterTaking(classes_[for_class], ticks);
   }
   Donor oldest;
   double oldest_age = -1;
-  size_t oldest_pages = 0;
   Donor roomiest;
   size_t most_spare_pages = 0;
   for (size_t id = 1; id <= sizes_.count(); ++id) {
-    if (id == for_class) continue;
     SlabClass& other = classes_[id];
+    if (id == for_class || !other.has_pages()) continue;
     ClassLock lock(other.mutex());
     if (other.pages() == 0) continue;
     const size_t spare = other.available() / other.chunks_per_page();
@@ -47,17 +63,15 @@ Store::Impl::Donor Store::Impl::FindDonor(TimeMs now, size_t for_class, bool mus
       most_spare_pages = spare;
       roomiest = {&other, true};
     }
-    // Without items of its own (tails of large values only) a class gives when nobody else does.
-    const double age = other.items() == 0 ? -0.5 : other.OldestAge(ticks);
-    if (age > oldest_age || (age == oldest_age && other.pages() > oldest_pages)) {
+    const double age = AgeAfterGiving(other, ticks);
+    if (age > oldest_age) {
       oldest_age = age;
-      oldest_pages = other.pages();
       oldest = {&other, false};
     }
   }
   if (roomiest.slab_class != nullptr) return roomiest;
-  if (must || own_age < 0 || oldest_age * options_.automove_ratio > own_age + kLeastAdvantage)
-    return oldest;
+  const double least = (own_age + kLeastAdvantage) * kUsualRatio;
+  if (must || own_age < 0 || oldest_age * options_.automove_ratio > least) return oldest;
   return {};
 }
 
@@ -104,7 +118,6 @@ bool Store::Impl::TakePage(OpContext& ctx, const Donor& donor, PageIndex* page) 
 }
 
 bool Store::Impl::StealPage(OpContext& ctx, size_t class_id, bool must) {
-  last_hunger_.store(ctx.now, std::memory_order_relaxed);
   PageIndex page = kNoPage;
   {
     MutexLock mover(mover_mutex_);
@@ -125,6 +138,9 @@ bool Store::Impl::StealPage(OpContext& ctx, size_t class_id, bool must) {
     pool_.ReleaseExcess();
     return class_id == 0 || AddPageFromPool(classes_[class_id]);
   }
+  // Where one page was taken the next one will be soon.
+  last_hunger_.store(ctx.now, std::memory_order_relaxed);
+  hungry_class_.store(class_id, std::memory_order_relaxed);
   ClassLock lock(classes_[class_id].mutex());
   classes_[class_id].AddPage(page);
   return true;
@@ -256,11 +272,16 @@ void Store::Impl::RunPageMover(OpContext& ctx) {
   const TimeMs hunger = last_hunger_.load(std::memory_order_relaxed);
   const bool hungry = hunger != 0 && ctx.now < hunger + kHungerMs;
   const bool full = pool_.backed_pages() >= pool_.LimitPages();
-  if (options_.evict && options_.automove != 0 && hungry && full &&
-      pool_.free_pages() < kReservePages) {
-    (void)StealPage(ctx, 0, /*must=*/false);
-    last_hunger_.store(hunger, std::memory_order_relaxed);
+  if (!options_.evict || options_.automove == 0 || !hungry || !full) return;
+  if (pool_.free_pages() >= kReservePages) return;
+  PageIndex page = kNoPage;
+  {
+    MutexLock mover(mover_mutex_);
+    const Donor donor =
+        FindDonor(ctx.now, hungry_class_.load(std::memory_order_relaxed), /*must=*/false);
+    if (donor.slab_class == nullptr || !TakePage(ctx, donor, &page)) return;
   }
+  pool_.Release(page);
 }
 
 }  // namespace larder

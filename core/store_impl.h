@@ -231,6 +231,10 @@ class Store::Impl {
     bool fragmented = false;  // has a page's worth of free chunks: no item need go
   };
   Donor FindDonor(TimeMs now, size_t for_class, bool must);
+  static double AgeAfterGiving(SlabClass& other, uint32_t ticks)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(other.mutex());
+  static double AgeAfterTaking(SlabClass& own, uint32_t ticks)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(own.mutex());
   PageIndex PickPage(SlabClass& donor, bool fragmented, unsigned attempt);
   bool TakePage(OpContext& ctx, const Donor& donor, PageIndex* page)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mover_mutex_);
@@ -248,8 +252,8 @@ class Store::Impl {
   void ThreadMain(void (Impl::*round)(OpContext&), unsigned idle_ms);
   void UpdateIndexCharge(Stripe& stripe, size_t before) ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);
   void CrawlRound(OpContext& ctx);
-  size_t CrawlStripe(OpContext& ctx, Stripe& stripe, size_t at, size_t buckets, size_t* removed,
-                     Deadline* next_expiry);
+  void CrawlStripe(OpContext& ctx, Stripe& stripe, size_t at, size_t buckets,
+                   Deadline* next_expiry);
   void TrackSize(const Item& item, int64_t change);
   void NoteDeadline(Stripe& stripe, Deadline deadline) ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex) {
     if (deadline != kNever && (stripe.next_expiry == kNever || deadline < stripe.next_expiry)) {
@@ -290,20 +294,21 @@ class Store::Impl {
   Mutex<LockRank::kMover> mover_mutex_;
   std::array<std::atomic<uint32_t>, kMaxClasses> evictions_since_look_{};
   std::array<std::atomic<uint32_t>, kMaxClasses> demand_{};  // for a class without pages
-  std::atomic<TimeMs> last_hunger_{0};  // when a class last needed a page and the pool was dry
+  std::atomic<TimeMs> last_hunger_{0};   // when a class last took a page of another
+  std::atomic<size_t> hungry_class_{0};  // which one
 
   struct CrawlPosition {
     size_t stripe = 0;
     size_t bucket = 0;
     Deadline next_expiry = kNever;
     uint64_t epoch_at_start = 0;
-    size_t checked = 0;
-    size_t removed = 0;
+    bool every_item = false;  // also of stripes where nothing is known to be dead
   };
   std::mutex crawl_mutex_;
   CrawlPosition crawl_;
   std::vector<Handle> crawl_items_;  // of the buckets being looked at
   std::atomic<TimeMs> next_crawl_{0};
+  TimeMs last_refresh_ = 0;  // of the ages, guarded by crawl_mutex_
 
   std::vector<std::atomic<int64_t>> size_histogram_;  // by 32 bytes; empty unless track_sizes
 

@@ -5,7 +5,7 @@
 namespace larder {
 namespace {
 
-constexpr double kYoung = 8;  // ticks: an item of a second is not old whatever COLD looks like
+constexpr double kYoung = 1000.0 / Ticks::kMs;  // one second is not old, whatever COLD looks like
 
 }  // namespace
 
