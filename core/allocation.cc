@@ -193,7 +193,7 @@ Handle Store::Impl::Evict(OpContext& ctx, Stripe& stripe, uint64_t hash, IndexSt
   Detach(ctx, handle, reusable);
   if (!reusable) return kNoChunk;
   ClassLock lock(slab_class.mutex());
-  item->ClearBits(0xffff);
+  item->ClearBits(static_cast<uint16_t>(~kTaken));
   return slab_class.DropIfDraining(handle) ? kNoChunk : handle;
 }
 

@@ -47,6 +47,7 @@ inline constexpr unsigned kSegmentShift = 5;  // two bits
 inline constexpr uint16_t kSegmentMask = 3 << kSegmentShift;
 inline constexpr uint16_t kFetched = 1 << 7;  // read at least once
 inline constexpr uint16_t kActive = 1 << 8;   // read since the LRU last looked
+inline constexpr uint16_t kTaken = 1 << 10;   // not on a free list; set from PopFree to PushFree
 inline constexpr uint16_t kPiece = 1 << 9;    // not an item: a piece of a large value
 
 // What every chunk starts with: an item as its slab class sees it.  A chunk not in use has no bits,
@@ -143,7 +144,8 @@ class Item {
   // Writes header and options; key, value and CAS are the caller's.  `this` is a free chunk.
   void Init(const Shape& shape, uint32_t ticks, uint32_t epoch, Deadline deadline) {
     word_.store(ticks << kEpochBits | (epoch & kEpochMask), std::memory_order_relaxed);
-    const auto bits = static_cast<uint16_t>(shape.options() | (shape.large() ? kLarge : 0));
+    const auto bits =
+        static_cast<uint16_t>(kTaken | shape.options() | (shape.large() ? kLarge : 0));
     bits_.store(bits, std::memory_order_relaxed);
     value_bytes_ = shape.large() ? uint16_t{0} : static_cast<uint16_t>(shape.value_bytes);
     key_bytes_ = shape.key_bytes;

@@ -88,7 +88,7 @@ class UploadImpl final : public Upload {
     piece->owner = kNoChunk;
     piece->bytes = 0;
     piece->hash = request_.key.hash;
-    piece->bits.store(kPiece, std::memory_order_release);
+    piece->bits.store(kTaken | kPiece, std::memory_order_release);
     (last_ == kNoChunk ? first_ : LastPiece()->next) = handle;
     last_ = handle;
     capacity_ = bytes - sizeof(Piece);

@@ -28,9 +28,9 @@ Handle SlabClass::PopFree() {
   } else {
     // Cut the next one: a page is touched no earlier than needed.
     chunk = space_.HandleOf(space_.PageAddress(index) + page.fresh * chunk_bytes_);
-    Header(chunk)->bits.store(0, std::memory_order_relaxed);
     ++page.fresh;
   }
+  Header(chunk)->bits.store(kTaken, std::memory_order_relaxed);
   ++page.used;
   ++used_;
   --available_;

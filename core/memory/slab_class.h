@@ -75,7 +75,7 @@ class SlabClass {
   [[nodiscard]] size_t chunks_per_page() const { return chunks_per_page_; }
   [[nodiscard]] ClassMutex& mutex() const ABSL_LOCK_RETURNED(mutex_) { return mutex_; }
 
-  // --- Chunks.  A popped chunk has no bits set. ---
+  // --- Chunks.  A popped chunk has kTaken set and nothing else. ---
   // kNoChunk when every page is full.
   [[nodiscard]] Handle PopFree() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Returns a page that became empty and is not needed, already detached; else kNoPage.
