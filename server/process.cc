@@ -86,7 +86,13 @@ Refusal PrepareProcess(const Options& options, std::vector<std::string>* warning
   return BecomeUser(options);
 }
 
-bool LockMemory() { return mlockall(MCL_CURRENT | MCL_FUTURE) == 0; }
+bool LockMemory() {
+  // Under a limit, locking what is mapped later would make those mappings fail one day.
+  rlimit limit{};
+  const bool is_unlimited =
+      getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur == RLIM_INFINITY;
+  return mlockall(MCL_CURRENT | (is_unlimited ? MCL_FUTURE : 0)) == 0 && is_unlimited;
+}
 
 int Daemon::Fork() {
   int ends[2];

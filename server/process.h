@@ -16,7 +16,7 @@ namespace larder::server {
 // process is still root's.  `warnings` get what is not as wished but good enough.
 [[nodiscard]] Refusal PrepareProcess(const Options& options, std::vector<std::string>* warnings);
 
-// -k.  After the fork, for locks are not inherited.  False: not allowed.
+// -k.  After the fork, for locks are not inherited.  False: not allowed, or only up to a limit.
 [[nodiscard]] bool LockMemory();
 
 // -d: the parent stays until the child says that it serves, so that a failing start is seen.

@@ -234,11 +234,13 @@ void Worker::Tick() {
 }
 
 void Worker::TickAttended() {
+  const bool crowded = reply_buffers() > options_.crowd;
+  const uint32_t patience_s = crowded ? options_.crowded_timeout_s : options_.blocked_timeout_s;
   // Backwards: whoever leaves the list has its place taken by one that had its tick.
   for (size_t i = attended_.size(); i-- > 0;) {
     if (i >= attended_.size()) continue;
     Connection& connection = *attended_[i];
-    switch (connection.Tick(now_s(), options_.blocked_timeout_s)) {
+    switch (connection.Tick(now_s(), patience_s)) {
       case Connection::Verdict::kStay:
         break;
       case Connection::Verdict::kTurn:

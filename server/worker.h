@@ -1,8 +1,8 @@
 // server/worker.h — a thread with an event loop and the clients it serves for as long as they stay.
 //
 // Owner: Network.  Threads: Adopt, Stop, Describe by any; everything else by the worker's own.
-// Locks: two leaves: the queue of new clients, and the rings of connections, which only the worker
-// changes and which it alone may read without the lock.
+// Locks: the queue of new clients (a leaf), and the rings of connections (registry), which only the
+// worker changes and which it alone may read without the lock.
 // Time: a connection hangs in the bucket of the second in which it has to be looked at next (a
 // timer wheel), so that dropping idle clients costs nothing a request and little a second.
 // Source of the wheel: G. Varghese, T. Lauck, "Hashed and Hierarchical Timing Wheels", 1987.
@@ -35,6 +35,10 @@ struct WorkerOptions {
   uint32_t idle_timeout_s = 0;  // 0: never
   // A client that has not taken a single byte of its reply for so long is dropped; 0: never.
   uint32_t blocked_timeout_s = 60;
+  // With more replies stuck than this, on one worker, they are dropped after crowded_timeout_s: one
+  // costs up to 200 KB, and patience with a few must not become the memory of all.
+  uint64_t crowd = 256;
+  uint32_t crowded_timeout_s = 2;
   uint64_t tick_ms = 1000;
   // How long Stop() lets replies go out that a slow client has not taken yet.
   uint64_t drain_ms = 1000;
@@ -148,7 +152,7 @@ class Worker {
   std::atomic<uint64_t> borrowed_{0};
   std::atomic<bool> stop_{false};
 
-  mutable Mutex<LockRank::kLeaf> ring_mutex_;
+  mutable Mutex<LockRank::kRegistry> ring_mutex_;
   std::array<RingHook, kBuckets> ring_;  // changed under the lock, by the worker only
 
   Mutex<LockRank::kLeaf> queue_mutex_;

@@ -126,6 +126,24 @@ TEST_CASE("a client whose output stands still for too long is dropped", "[server
   CHECK(slow.ReadAll().size() < 50'000'000);
 }
 
+TEST_CASE("patience with stuck replies ends sooner when there are many of them",
+          "[server][connection]") {
+  NetworkOptions options;
+  options.worker.crowd = 1;
+  Runner runner(options);
+  TestClient one = runner.Connect();
+  REQUIRE(one.Send("big 50000000\n"));
+  REQUIRE(runner.Eventually([&] { return runner.network->reply_buffers() == 1; }));
+  runner.clock.Advance(10'000);
+  TestClient two = runner.Connect();
+  REQUIRE(two.Send("big 50000000\n"));
+  CHECK(runner.Eventually([&] {
+    runner.clock.Advance(3000);
+    std::this_thread::yield();
+    return runner.network->clients().current < 2;
+  }));
+}
+
 TEST_CASE("an upload goes straight to its place, cut wherever the network cuts",
           "[server][connection]") {
   Runner runner;

@@ -186,6 +186,26 @@ TEST_CASE("each flag and suboption has one row", "[server][options]") {
   }
 }
 
+TEST_CASE("the defaults that the help names are the defaults", "[server][options]") {
+  const auto defaults = SettingsRows(Accept({}), 0, 0);
+  for (const OptionRow& row : OptionRows()) {
+    if (row.fallback.empty() || row.letter == 't' || row.letter == 'D' || row.letter == 'l') {
+      continue;
+    }
+    const std::vector<std::string> args{std::string("-") + row.letter, std::string(row.fallback)};
+    CAPTURE(args);
+    CHECK(SettingsRows(Accept(args), 0, 0) == defaults);
+  }
+  for (const SuboptionRow& row : SuboptionRows()) {
+    if (row.value == SuboptionValue::kNone || row.fallback.empty()) continue;
+    if (row.fallback == "off") continue;
+    const std::vector<std::string> args{"-o",
+                                        std::string(row.name) + "=" + std::string(row.fallback)};
+    CAPTURE(args);
+    CHECK(SettingsRows(Accept(args), 0, 0) == defaults);
+  }
+}
+
 TEST_CASE("the settings show the options in memcached's format", "[server][settings]") {
   const Options options = Accept({"-m", "128", "-M", "-C", "-f", "1.25", "-t", "3", "-F", "-s",
                                   "/tmp/x", "-a", "770", "-o", "temporary_ttl=30"});

@@ -69,6 +69,7 @@ TEST_CASE("many uploads at the same time all succeed", "[server]") {
   RunningServer running;
   const std::string value(900'000, 'u');
   std::vector<TestClient> clients;
+  clients.reserve(20);
   for (int i = 0; i < 20; ++i) clients.push_back(running.Connect());
   for (size_t i = 0; i < clients.size(); ++i) {
     REQUIRE(clients[i].Send("set k" + std::to_string(i) + " 0 0 900000\r\n" +
