@@ -33,13 +33,14 @@ struct StoreOptions {
   size_t max_item_bytes = 1 << 20;      // -I: key, value and header together
   double growth_factor = 1.04;          // -f
   size_t min_chunk_payload = 16;        // -n: room for key, flags and value in the smallest chunk
-  size_t max_chunk_bytes = 64 << 10;    // slab_chunk_max: the largest piece of a large value
-  std::vector<size_t> chunk_sizes;      // slab_sizes; empty: by growth_factor
-  bool use_cas = true;                  // not -C
-  bool evict = true;                    // not -M
-  bool lock_memory = false;             // -k
-  bool preallocate = false;             // -L
-  bool segmented = true;                // lru_segmented; false: one COLD queue
+  size_t max_chunk_bytes =
+      64 << 10;  // slab_chunk_max, at least 17 KiB: the largest piece of a large value
+  std::vector<size_t> chunk_sizes;  // slab_sizes; empty: by growth_factor
+  bool use_cas = true;              // not -C
+  bool evict = true;                // not -M
+  bool lock_memory = false;         // -k
+  bool preallocate = false;         // -L
+  bool segmented = true;            // lru_segmented; false: one COLD queue
   unsigned hot_percent = 20;
   unsigned warm_percent = 40;
   double hot_max_factor = 0.2;

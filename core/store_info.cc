@@ -17,6 +17,10 @@ constexpr size_t kSizeStep = 32;            // of `stats sizes`
 constexpr size_t kSizeSteps = 64 * 1024;    // larger items are counted with the last
 constexpr size_t kIndexReserveDivisor = 6;  // entries a bucket that the reservation reckons with
 
+// Every value that is not large must fit one chunk, with the longest key and all options.
+constexpr size_t kLeastLargestChunk = kLargeValueBytes + 1024;
+static_assert(Item::kHeaderBytes + Item::OptionBytes(kOptionMask) + kMaxKeyBytes < 1024);
+
 uint64_t RandomSeed() {
   uint64_t seed = 0;
   if (getrandom(&seed, sizeof seed, 0) != sizeof seed) seed = 0x9e3779b97f4a7c15ULL;
@@ -48,8 +52,8 @@ Store::Impl::Impl(Store* facade, const StoreOptions& options, const Clock& clock
              .preallocate = options.preallocate,
              .lock = options.lock_memory}),
       sizes_(Item::kHeaderBytes + (options.use_cas ? 8 : 0) + options.min_chunk_payload,
-             options.max_chunk_bytes, options.growth_factor, pool_.space().granule(),
-             options.chunk_sizes),
+             std::max(options.max_chunk_bytes, kLeastLargestChunk), options.growth_factor,
+             pool_.space().granule(), options.chunk_sizes),
       tuning_{.segmented = options.segmented,
               .hot_percent = options.hot_percent,
               .warm_percent = options.warm_percent,

@@ -242,6 +242,20 @@ TEST_CASE("a full cache evicts and never refuses", "[core][store][evict]") {
   f.store.CheckInvariants();
 }
 
+TEST_CASE("every value finds a chunk, however small chunks are asked to be", "[core][store]") {
+  StoreOptions options = Quiet();
+  SECTION("slab_chunk_max") { options.max_chunk_bytes = 1024; }
+  SECTION("slab_sizes") { options.chunk_sizes = {64, 200}; }
+  Fixture f(options);
+  for (const size_t size : {0UL, 100UL, 2000UL, 16384UL, 16385UL, 300000UL}) {
+    const std::string value(size, 'v');
+    REQUIRE(f.Put(std::string(250, 'k'), value, StoreMode::kSet, f.ctx.now + 1000, 7) ==
+            StoreResult::kStored);
+    CHECK(f.Get(std::string(250, 'k')) == value);
+  }
+  f.store.CheckInvariants();
+}
+
 TEST_CASE("without eviction a full cache refuses, and a refused set removes the old value",
           "[core][store][evict]") {
   StoreOptions options = Quiet();
