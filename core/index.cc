@@ -44,6 +44,7 @@ bool IndexStripe::Place(Bucket& home, uint8_t tag, Handle handle) {
   }
   const uint32_t link = AllocateOverflow();
   if (link == 0) return false;
+  // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): who has a link has the buckets
   Bucket& fresh = overflow_[link - 1];
   fresh.handles[0].store(handle, std::memory_order_relaxed);
   SetTag(fresh, 0, tag);
@@ -79,6 +80,7 @@ void IndexStripe::Remove(uint64_t hash, Slot slot) {
 uint32_t IndexStripe::AllocateOverflow() {
   if (overflow_free_ != 0) {
     const uint32_t link = overflow_free_;
+    // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): who has a link has the buckets
     auto& next = overflow_[link - 1].overflow;
     overflow_free_ = next.load(std::memory_order_relaxed);
     next.store(0, std::memory_order_relaxed);
