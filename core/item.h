@@ -1,5 +1,6 @@
-// clang-format off
 // core/item.h — the item: a key, its value and what belongs to them, in one chunk.
+//
+// clang-format off
 //
 //   byte 0        4        8           12     14      16    17
 //        +--------+--------+-----------+------+-------+-----+---------+-------+-------+-----+-------+
