@@ -94,7 +94,6 @@ bool FrameValue(std::string_view input, std::string_view args, Frame& frame) {
   if (!flags || !exptime || frame.key.size() > kMaxKeyBytes) {
     return Refuse(frame, kBadFormat, skip);
   }
-  frame.cas = 0;
   if ((frame.command->flags & kTakesCas) != 0) {
     const auto cas = ParseUint64(NextWord(args));
     if (!cas) return Refuse(frame, kBadFormat, skip);
@@ -117,7 +116,6 @@ bool FrameValue(std::string_view input, std::string_view args, Frame& frame) {
 
 bool FrameWords(std::string_view args, Frame& frame) {
   frame.args = args;
-  frame.key = {};
   std::string_view rest = args;
   for (size_t i = 0; i < frame.command->min_words; ++i) {
     const std::string_view word = NextWord(rest);
@@ -133,10 +131,6 @@ bool FrameWords(std::string_view args, Frame& frame) {
 }  // namespace
 
 bool ReadFrame(std::string_view input, Frame& frame) {
-  frame.noreply = false;
-  frame.single_key = false;
-  frame.value_bytes = 0;
-  frame.key = {};
   // Where a line is too long to be kept must not depend on how the network cut it.
   const size_t newline = input.substr(0, Session::kMaxPending).find('\n');
   if (newline == std::string_view::npos) return FrameOpenLine(input, frame);

@@ -34,23 +34,21 @@ enum class FrameKind : uint8_t {
   kClose,       // hang up without a word
 };
 
-// ReadFrame sets every member that its kind gives a meaning; there are no initialisers because a
-// batch of these lives on the stack and most of it is never used.
 struct Frame {
-  FrameKind kind;
-  bool noreply;
-  bool single_key;      // kKeys: there is no second one
-  bool properly_ended;  // kValue: a line end follows the value
-  uint32_t flags;
-  const CommandSpec* command;
-  size_t bytes;          // of the input, this frame takes
+  FrameKind kind = FrameKind::kUnknown;
+  bool noreply = false;
+  bool single_key = false;      // kKeys: there is no second one
+  bool properly_ended = false;  // kValue: a line end follows the value
+  uint32_t flags = 0;
+  const CommandSpec* command = nullptr;
+  size_t bytes = 0;      // of the input, this frame takes
   std::string_view key;  // the first; empty when there is none
   std::string_view args;
   std::string_view value;
   std::string_view refusal;
-  size_t value_bytes;
-  int64_t exptime;
-  uint64_t cas;
+  size_t value_bytes = 0;
+  int64_t exptime = 0;
+  uint64_t cas = 0;
 
   // Whether what follows cannot be framed before this one is done.
   [[nodiscard]] bool ends_batch() const {
@@ -60,7 +58,8 @@ struct Frame {
   }
 };
 
-// Fills `frame` from the front of `input`; false when more bytes must come first.
+// Fills `frame`, which is as it was made, from the front of `input`; false when more bytes must
+// come first.
 [[nodiscard]] bool ReadFrame(std::string_view input, Frame& frame);
 
 enum class KeyStep : uint8_t { kKey, kLineEnd, kIncomplete, kTooLong };

@@ -11,8 +11,9 @@
 namespace larder::memcache {
 namespace {
 
-// How many keys of one line are looked for at a time: enough to hide the memory behind each other.
-constexpr size_t kWave = 32;
+// How many keys of one line are looked for at a time: enough to hide the memory behind each
+// other, and no more than the nearest cache holds.
+constexpr size_t kWave = 16;
 
 // VALUE <key> <flags> <bytes> [<cas>]\r\n<data>\r\n; nothing for a miss.
 // REQUIRES: ctx.out.HasRoom().
