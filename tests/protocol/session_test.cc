@@ -245,3 +245,22 @@ TEST_CASE("a large value that memory runs out for is refused, and the rest of it
   CHECK(client.Ask("version\r\n") == "VERSION 1.6.45\r\n");
   CHECK(client.Ask("get k0\r\n") == "VALUE k0 0 900000\r\n" + value + "\r\nEND\r\n");
 }
+
+TEST_CASE("a small limit also refuses small values", "[protocol][memcache]") {
+  StoreOptions options = World::Small();
+  options.max_item_bytes = 2048;
+  World world(options);
+  Client client(world);
+  const std::string value(1500, 'x');
+  const std::string more(1500, 'y');
+  const std::string too_large(3000, 'z');
+  const std::string found = "VALUE a 0 1500\r\n" + value + "\r\nEND\r\n";
+  CHECK(client.Ask(Set("a", value)) == "STORED\r\n");
+  CHECK(client.Ask("append a 0 0 1500\r\n" + more + "\r\nget a\r\n") == "NOT_STORED\r\n" + found);
+  CHECK(client.Ask("append a 0 0 3000\r\n" + too_large + "\r\nget a\r\n") ==
+        "SERVER_ERROR object too large for cache\r\n" + found);
+  CHECK(client.Ask("add a 0 0 3000\r\n" + too_large + "\r\nget a\r\n") ==
+        "SERVER_ERROR object too large for cache\r\n" + found);
+  CHECK(client.Ask(Set("a", too_large) + "get a\r\n") ==
+        "SERVER_ERROR object too large for cache\r\nEND\r\n");
+}
