@@ -4,6 +4,8 @@
 
 #include <sys/resource.h>
 
+#include <cstdint>
+#include <fstream>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -20,6 +22,15 @@ double CpuSeconds() {
   getrusage(RUSAGE_SELF, &usage);
   return static_cast<double>(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
          static_cast<double>(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1e-6;
+}
+
+// What this thread spent in a run queue: "<cpu ns> <run queue ns> ...", 0 where there is no such
+// file.
+double WaitSeconds() {
+  uint64_t cpu_ns = 0;
+  uint64_t wait_ns = 0;
+  std::ifstream("/proc/thread-self/schedstat") >> cpu_ns >> wait_ns;
+  return static_cast<double>(wait_ns) * 1e-9;
 }
 
 }  // namespace
@@ -49,10 +60,12 @@ LoadResult RunLoad(const Options& options) {
     });
   }
   const double cpu_start = CpuSeconds();
+  const double wait_start = WaitSeconds();
   const uint64_t start = NowNs();
   shared.is_go = true;
   shared.is_go.notify_all();
   loads[0]->Run();
+  result.client_wait_seconds = WaitSeconds() - wait_start;
   for (std::thread& thread : threads) thread.join();
   result.seconds = static_cast<double>(NowNs() - start) * 1e-9;
   result.client_cpu_seconds = CpuSeconds() - cpu_start;

@@ -57,8 +57,8 @@ std::string ReportText(const LoadResult& result) {
   for (const Percentile& p : kPercentiles) {
     Append(&out, " %s %.1f", p.name, Micros(t.latency.Percentile(p.fraction)));
   }
-  Append(&out, " max %.1f\nclient CPU  %.3f s\n", Micros(t.latency.max()),
-         result.client_cpu_seconds);
+  Append(&out, " max %.1f\nclient CPU  %.3f s, and %.3f s of waiting for a core\n",
+         Micros(t.latency.max()), result.client_cpu_seconds, result.client_wait_seconds);
   if (!t.first_error.empty()) out += "first error: " + t.first_error + "\n";
   if (!t.failure.empty()) out += "failed: " + t.failure + "\n";
   return out;
@@ -82,6 +82,7 @@ std::string ReportJson(const LoadResult& result) {
   }
   Append(&out, ", \"max\": %.1f}, \"client_cpu_seconds\": %.6f", Micros(t.latency.max()),
          result.client_cpu_seconds);
+  Append(&out, ", \"client_wait_seconds\": %.6f", result.client_wait_seconds);
   out += ", \"first_error\": " + JsonString(t.first_error);
   out += ", \"failure\": " + JsonString(t.failure) + "}\n";
   return out;

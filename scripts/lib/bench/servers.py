@@ -151,6 +151,32 @@ class Server:
                 self.process.wait()
 
 
+def key_of(index, size=24):
+    """The key that larder-bench gives number `index`."""
+    return "k" + str(index).zfill(size - 1)
+
+
+def value_size_of(index, low, high):
+    """The bytes that larder-bench --value-size LOW-HIGH stores under it."""
+    mixed = (index + 1) * 0x9E3779B97F4A7C15 % 2**64
+    return low + (mixed >> 32) % (high - low + 1)
+
+
+def holds(server, indexes):
+    """For each of the numbers, whether the server has its key.  It asks with a touch, which any
+    server answers without sending the value."""
+    with server.connect() as connection:
+        reader = connection.makefile("rb")
+        for start in range(0, len(indexes), 500):
+            batch = indexes[start:start + 500]
+            connection.sendall("".join(f"touch {key_of(i)} 0\r\n" for i in batch).encode())
+            for _ in batch:
+                reply = reader.readline()
+                if reply not in (b"TOUCHED\r\n", b"NOT_FOUND\r\n"):
+                    raise BenchError(f"{server.kind.name} answers a touch with {reply!r}")
+                yield reply == b"TOUCHED\r\n"
+
+
 class Load:
     """Runs larder-bench on the client's core."""
 

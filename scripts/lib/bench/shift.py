@@ -3,7 +3,7 @@
 import time
 
 from .report import Table, progress
-from .servers import BenchError, Server
+from .servers import Server, holds
 
 LIMIT_MB = 256
 LIMIT = LIMIT_MB * 2**20
@@ -18,26 +18,12 @@ PACES = [0, 10]
 SLICES_A_LIMIT = 40
 
 
-def key_of(index):
-    return "k" + str(index).zfill(KEY - 1)
-
-
 def share_held(server, first_key, written, value_bytes):
     """Bytes of keys and values held of this size, over the limit: asks for a sample of the keys
     that were written, evenly spread, so it does not depend on what the server calls things."""
     stride = max(1, written // SAMPLE)
     keys = range(first_key, first_key + written, stride)
-    found = 0
-    with server.connect() as connection:
-        reader = connection.makefile("rb")
-        for start in range(0, len(keys), 500):
-            batch = keys[start:start + 500]
-            connection.sendall("".join(f"touch {key_of(k)} 0\r\n" for k in batch).encode())
-            for _ in batch:
-                reply = reader.readline()
-                if reply not in (b"TOUCHED\r\n", b"NOT_FOUND\r\n"):
-                    raise BenchError(f"{server.kind.name} answers a touch with {reply!r}")
-                found += reply == b"TOUCHED\r\n"
+    found = sum(holds(server, keys))
     return found / len(keys) * written * (KEY + value_bytes) / LIMIT
 
 

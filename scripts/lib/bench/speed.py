@@ -5,13 +5,14 @@ import shutil
 import statistics
 import subprocess
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from .report import Table, progress, spread
 from .servers import BenchError, Server
 
 KEYS = 1_000_000
 CLIENT_IS_BUSY = 0.95
+BUSY_MACHINE = 0.1
 
 
 @dataclass
@@ -30,7 +31,7 @@ class Group:
     fill_keys: int = 0       # more than the keys asked for: 0 means `keys`
     memory_mb: int = 1024
     is_full: bool = False    # the scenarios must evict
-    common: str = field(default="")
+    common: str = ""         # larder-bench options of the fill and of every scenario
 
 
 GROUPS = [
@@ -83,6 +84,7 @@ def measure_larder_bench(bench, server, scenario, group, seed):
                             group.keys, "--seed", seed if not group.is_full else 1,
                             "--first-key", bench.next_key(server, group), "-s", bench.seconds)
     cpu = server.cpu_ns() - before
+    bench.waits.append(result["client_wait_seconds"] / result["seconds"])
     if result["misses"] and " miss" not in f" {scenario.name}":
         raise BenchError(f"{scenario.name}: {result['misses']} misses on {server.kind.name}")
     bench.used_keys(server, group, result["requests"])
@@ -122,6 +124,7 @@ class SpeedBench:
         self.seconds = seconds
         self.rounds = rounds
         self.scratch = scratch
+        self.waits = []  # shares of a run that the client had no core
         self._next = {}
 
     def next_key(self, server, group):
@@ -189,4 +192,9 @@ def run(args, kinds, load, machine, scratch):
                      if args.only in s.name and (s.memtier or not use_memtier)]
         if scenarios:
             run_group(bench, kinds, group, scenarios, table, use_memtier)
+    if bench.waits:
+        wait = statistics.median(bench.waits)
+        table.notes.append(
+            f"For {wait:.0%} of the time other work of the machine had the load generator's core"
+            + (": read the CPU times, the throughput is chance." if wait > BUSY_MACHINE else "."))
     return table
