@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 
 #include <cerrno>
+#include <new>
 #include <string_view>
 #include <utility>
 
@@ -64,10 +65,14 @@ void Acceptor::Stop() {
 }
 
 void Acceptor::AcceptBatch(uint16_t listener) {
-  for (int i = 0; i < kBatch; ++i) {
-    if (AcceptOne(listener) == Step::kEnough) break;
+  try {
+    for (int i = 0; i < kBatch; ++i) {
+      if (AcceptOne(listener) == Step::kEnough) break;
+    }
+    flush_();
+  } catch (const std::bad_alloc&) {
+    Rest();  // what was accepted waits with whoever took it; the next flush brings it on
   }
-  flush_();
 }
 
 Acceptor::Step Acceptor::AcceptOne(uint16_t listener) {
@@ -98,9 +103,10 @@ Acceptor::Step Acceptor::AcceptOne(uint16_t listener) {
     Refuse(std::move(client));
     return Step::kNext;
   }
+  hand_(client.get(), listener);  // when it throws, the client is closed here
+  (void)client.Release();
   clients_.current.fetch_add(1);
   clients_.total.fetch_add(1);
-  hand_(client.Release(), listener);
   return Step::kNext;
 }
 

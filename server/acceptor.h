@@ -26,7 +26,10 @@ struct AcceptorOptions {
 
 class Acceptor {
  public:
-  // `hand(fd, listener)` takes a socket over; `flush()` follows the last one of a batch.
+  // At most so many in one batch.
+  static constexpr int kBatch = 64;
+  // `hand(fd, listener)` takes a socket over; `flush()` follows the last one of a batch, and may
+  // throw bad_alloc as long as it loses none.
   using Hand = std::function<void(int fd, uint16_t listener)>;
   using Flush = std::function<void()>;
 
@@ -43,7 +46,6 @@ class Acceptor {
   [[nodiscard]] const std::vector<ListeningSocket>& sockets() const { return sockets_; }
 
  private:
-  static constexpr int kBatch = 64;
   static constexpr uint64_t kRetryMs = 10;
 
   enum class Step : uint8_t { kNext, kEnough };

@@ -58,6 +58,8 @@ absl::Status Network::Start() {
     }
   }
   dealt_.resize(workers_.size());
+  // Two batches, for one that could not be dealt: to take a socket over never allocates.
+  for (auto& clients : dealt_) clients.reserve(size_t{2} * Acceptor::kBatch);
   on_stop_.Assign(
       base_.get(), stop_.fd(), EV_READ | EV_PERSIST,
       [](evutil_socket_t, short, void* base) {
