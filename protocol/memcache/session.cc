@@ -47,7 +47,7 @@ class Batch {
  private:
   static_assert(std::is_trivially_destructible_v<Frame>);
   union {
-    std::array<Frame, kBatch> frames_;
+    std::array<Frame, kBatch> frames_;  // NOLINT(readability-identifier-naming): private like these
   };
   std::array<uint64_t, kBatch> hashes_;
   size_t size_ = 0;
