@@ -127,8 +127,10 @@ StoreResult Store::Impl::FinishUpload(OpContext& ctx, std::unique_ptr<Upload> up
     for (Handle at = whole.first(); at != kNoChunk; at = space().At<Piece>(at)->next) {
       value.append(space().At<Piece>(at)->data(), space().At<Piece>(at)->bytes);
     }
-    upload.reset();
+    const std::string key(request.key.bytes);  // both live in the upload
     StoreRequest again = request;
+    again.key.bytes = key;
+    upload.reset();
     return Concat(ctx, again, value, cas_out);
   }
   return LinkLarge(ctx, whole, cas_out, nullptr);
