@@ -104,7 +104,8 @@ bool FrameValue(std::string_view input, std::string_view args, Frame& frame) {
   frame.value_bytes = *bytes;
   if (*bytes > kLargeValueBytes) {
     frame.kind = FrameKind::kLargeValue;
-    return true;
+    // A size that is only promised takes no place among the uploads.
+    return input.size() > frame.bytes;
   }
   if (input.size() - frame.bytes < skip) return false;
   frame.kind = FrameKind::kValue;

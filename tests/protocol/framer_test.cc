@@ -62,6 +62,11 @@ TEST_CASE("a large value is left to the upload", "[protocol][framer]") {
   CHECK(frame.ends_batch());
 }
 
+TEST_CASE("a large value is awaited before anything begins", "[protocol][framer]") {
+  CHECK(IsIncomplete("set a 0 0 16385\r\n"));
+  CHECK_FALSE(IsIncomplete("set a 0 0 16385\r\nx"));
+}
+
 TEST_CASE("a refused line says how much is to be skipped", "[protocol][framer]") {
   SECTION("nothing, when nobody knows") {
     const Frame frame = Framed("set a 0 0 x\r\n");
