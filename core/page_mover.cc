@@ -190,8 +190,9 @@ void Store::Impl::EvacuateItem(OpContext& ctx, SlabClass& donor, Handle handle) 
   {
     StripeLock lock(stripe.mutex);
     if (const IndexStripe::Slot slot = FindHandle(stripe, hash, handle)) {
+      // Acquire: what the last reader read, it read before it let go.
       const bool pinned =
-          item->has(kLarge) && item->large()->refs.load(std::memory_order_relaxed) > 1;
+          item->has(kLarge) && item->large()->refs.load(std::memory_order_acquire) > 1;
       const bool dead = Expired(*item, ctx.now) || Flushed(*item);
       if (pinned) {
         // Its readers hold its address: the page stays.
@@ -239,7 +240,7 @@ void Store::Impl::EvacuatePiece(OpContext& ctx, SlabClass& donor, Handle handle)
     Item* item = slot ? ItemAt(slot.handle()) : nullptr;
     // Not linked: on its way in or out.  Pinned: being sent.
     if (item != nullptr && item->has(kLarge) &&
-        item->large()->refs.load(std::memory_order_relaxed) == 1) {
+        item->large()->refs.load(std::memory_order_acquire) == 1) {
       if (to != kNoChunk) {
         MovePiece(item, handle, to);
         to = kNoChunk;
