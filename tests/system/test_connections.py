@@ -152,8 +152,11 @@ class NeighboursTest(SystemTest):
         self.assertEqual(len(wire.get(*[b"small%d" % i for i in range(64)])), 64)
         if not server.is_reference:  # memcached gives the room away with the first line
             for index in range(20):
+                began = time.monotonic()
                 self.assertEqual(wire.set(b"large%d" % index, b"x" * 1_000_000), b"STORED")
-            self.assertLess(server.rss_bytes() - before, 100 << 20)
+                self.assertLess(time.monotonic() - began, 2)
+            if not server.is_sanitized():
+                self.assertLess(server.rss_bytes() - before, 100 << 20)
 
     def test_slow_lines(self):
         server = self.start("-c", "1000")
@@ -170,7 +173,8 @@ class NeighboursTest(SystemTest):
             self.assertTrue(wire.ask(b"version\r\n").startswith(b"VERSION"))
             worst = max(worst, time.monotonic() - began)
         self.assertLess(worst, 1.0)
-        self.assertLess(server.rss_bytes() - rss, 500 * (64 << 10))
+        if not server.is_sanitized():
+            self.assertLess(server.rss_bytes() - rss, 500 * (64 << 10))
 
     @ours_only("a promise of larder's")
     def test_clients_that_do_not_read_cost_at_most_a_mebibyte(self):
@@ -197,7 +201,8 @@ class NeighboursTest(SystemTest):
                     pass
             stopped = 0 if moved else stopped + 1
             self.assertTrue(wire.ask(b"version\r\n").startswith(b"VERSION"))
-        self.assertLess(server.rss_bytes() - rss, (len(deaf) + 8) << 20)
+        if not server.is_sanitized():
+            self.assertLess(server.rss_bytes() - rss, (len(deaf) + 8) << 20)
 
     def test_pipelines_of_many_clients(self):
         server = self.start("-m", "64")
@@ -217,6 +222,8 @@ class IdleTest(SystemTest):
     @ours_only("memcached measured 0.6 KiB")
     def test_idle_connections_are_cheap(self):
         server = self.start("-c", "4096", "-t", "2")
+        if server.is_sanitized():
+            self.skipTest("sanitizers take memory of their own")
         wire = self.wire(server)
         wire.ask(b"version\r\n")
         socks = [server.connect() for _ in range(100)]
