@@ -17,7 +17,7 @@ def seed_of_this_run():
 
 class ValuesTest(SystemTest):
     def play(self, *arguments, least_hits=1000, **load):
-        server = self.start(*arguments, "-t", "4", "-c", "200")
+        server = self.start(*arguments, "-t", "8", "-c", "200")
         counted = stress.run(server, stress.Load(**load), seed_of_this_run())
         with server.wire() as wire:
             evictions = wire.stat("evictions")
@@ -50,7 +50,7 @@ class CountersTest(SystemTest):
     """Atomic means that nothing gets lost between clients."""
 
     def test_incr_and_decr_are_exact(self):
-        server = self.start("-t", "4")
+        server = self.start("-t", "8")
         names, each = [b"n%d" % i for i in range(5)], 3000
         wire = self.wire(server)
         for name in names:
@@ -71,7 +71,7 @@ class CountersTest(SystemTest):
         self.assertEqual(total, 5 * 1_000_000 + 8 * each * 2)
 
     def test_cas_loses_nothing(self):
-        server = self.start("-t", "4")
+        server = self.start("-t", "8")
         wire = self.wire(server)
         self.assertEqual(wire.set(b"k", b"0"), b"STORED")
         each = 200
@@ -93,7 +93,7 @@ class CountersTest(SystemTest):
         self.assertEqual(wire.get(b"k"), {b"k": b"%d" % (6 * each)})
 
     def test_append_keeps_every_piece_in_its_clients_order(self):
-        server = self.start("-t", "4")
+        server = self.start("-t", "8")
         wire = self.wire(server)
         for name in (b"log0", b"log1"):
             self.assertEqual(wire.set(name, b""), b"STORED")
@@ -117,7 +117,7 @@ class CountersTest(SystemTest):
                 self.assertEqual(numbers, list(range(parity, each, 2)))
 
     def test_add_has_one_winner(self):
-        server = self.start("-t", "4")
+        server = self.start("-t", "8")
         winners = []
 
         def work(index):
