@@ -49,23 +49,26 @@ class Callgrind:
         self.wrapper = ["valgrind", "--tool=callgrind", "--separate-threads=yes",
                         f"--callgrind-out-file={self.out}"]
         self.dumps = 0
+        self.worker = None  # the thread that was busiest until the first count()
 
     def count(self, server):
-        """(the busiest thread's, all the others') instructions since the last call."""
+        """(the worker's, all other threads') instructions since the last call."""
         callgrind_control(server, "-d")
         self.dumps += 1
         deadline = time.monotonic() + 30
-        totals = []
-        while not totals or None in totals:
+        totals = {}
+        while not totals or None in totals.values():
             if time.monotonic() > deadline:
                 raise BenchError(f"callgrind left no totals in {self.out}.{self.dumps}")
             time.sleep(0.1)
             dumps = list(self.out.parent.glob(f"{self.out.name}.{self.dumps}-*"))
-            totals = [re.search(r"^totals: (\d+)", d.read_text(), re.M) for d in dumps]
+            totals = {d.suffix.partition("-")[2]: re.search(r"^totals: (\d+)", d.read_text(), re.M)
+                      for d in dumps}
         for dump in dumps:
             dump.unlink()
-        counts = sorted(int(total[1]) for total in totals)
-        return counts[-1], sum(counts[:-1])
+        counts = {thread: int(total[1]) for thread, total in totals.items()}
+        self.worker = self.worker or max(counts, key=counts.get)
+        return counts[self.worker], sum(counts.values()) - counts[self.worker]
 
 
 def instructions(kind, machine, load, scratch, scenarios):
