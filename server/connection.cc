@@ -27,13 +27,8 @@ std::string_view StateName(ConnectionState state) {
   return "conn_closed";
 }
 
-Connection::Connection(Worker& worker, UniqueFd fd, uint16_t listener,
-                       std::unique_ptr<Session> session)
-    : worker_(worker),
-      session_(std::move(session)),
-      active_s_(worker.now_s()),
-      fd_(fd.Release()),
-      listener_(listener) {}
+Connection::Connection(Worker& worker, UniqueFd fd, uint16_t listener)
+    : worker_(worker), active_s_(worker.now_s()), fd_(fd.Release()), listener_(listener) {}
 
 Connection::~Connection() {
   if (waits_for_ != Next::kClose) event_del(&event_);
@@ -153,6 +148,10 @@ Connection::Next Connection::Process(std::string_view input) {
     return Next::kRead;
   }
   set_state(ConnectionState::kParse);
+  if (session_ == nullptr) {
+    session_ = worker_.MakeSession(fd_, listener_, input);
+    if (session_ == nullptr) return Next::kClose;
+  }
   std::unique_ptr<ReplyBuffer>& reply = worker_.turn().reply;
   if (reply == nullptr) reply = worker_.Borrow();
   int idle_rounds = 0;  // rounds without any progress: a session that does that is broken

@@ -1,10 +1,11 @@
 // server/connection.h — one client: its socket and its event, between the kernel and a Session.
 //
 // Owner: Worker.  Threads: that worker only, but for the copies that Describe() takes.
-// Memory: while idle this object and the session, nothing else; input that is not consumed is kept
-// in a block of just its size, output that is stuck in a ReplyBuffer borrowed from the worker.
-// A connection reads or writes, never both: while a reply is stuck, nothing more is read, so a
-// client that does not read costs one ReplyBuffer and one scratch buffer's worth of input.
+// Memory: while idle this object and the session, nothing else; before its first byte, which can
+// choose the dialect, not even a session.  Input that is not consumed is kept in a block of just
+// its size, output that is stuck in a ReplyBuffer borrowed from the worker. A connection reads or
+// writes, never both: while a reply is stuck, nothing more is read, so a client that does not read
+// costs one ReplyBuffer and one scratch buffer's worth of input.
 
 #pragma once
 
@@ -39,7 +40,7 @@ class Connection : private RingHook {
   static constexpr size_t kReadTurnBytes = 256 * 1024;
   static constexpr size_t kWriteTurnBytes = 1024 * 1024;
 
-  Connection(Worker& worker, UniqueFd fd, uint16_t listener, std::unique_ptr<Session> session);
+  Connection(Worker& worker, UniqueFd fd, uint16_t listener);
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
   ~Connection();
@@ -101,7 +102,7 @@ class Connection : private RingHook {
 
   event event_{};
   Worker& worker_;
-  std::unique_ptr<Session> session_;
+  std::unique_ptr<Session> session_;  // null until the client has spoken
   std::unique_ptr<Held> held_;
   std::atomic<uint32_t> active_s_;
   uint32_t attended_at_ = 0;  // its index in the worker's list, plus 1; 0: not attended

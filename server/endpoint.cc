@@ -130,7 +130,7 @@ absl::StatusOr<std::vector<ListeningSocket>> ListenUnix(const Endpoint& endpoint
   if (lstat(endpoint.unix_path.c_str(), &old) == 0 && S_ISSOCK(old.st_mode)) {
     unlink(endpoint.unix_path.c_str());
   }
-  UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!fd.valid()) return ErrnoStatus(errno, "socket");
   if (bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) < 0) {
     return ErrnoStatus(errno, "");
@@ -139,7 +139,10 @@ absl::StatusOr<std::vector<ListeningSocket>> ListenUnix(const Endpoint& endpoint
   if (chmod(endpoint.unix_path.c_str(), endpoint.unix_mode) < 0) return ErrnoStatus(errno, "chmod");
   if (listen(fd.get(), backlog) < 0) return ErrnoStatus(errno, "listen");
   std::vector<ListeningSocket> sockets;
-  sockets.push_back({std::move(fd), AF_UNIX, 0, "unix:" + endpoint.unix_path});
+  ListeningSocket& socket = sockets.emplace_back();
+  socket.fd = std::move(fd);
+  socket.family = AF_UNIX;
+  socket.description = "unix:" + endpoint.unix_path;
   return sockets;
 }
 
@@ -149,6 +152,52 @@ absl::StatusOr<int> ParsePort(std::string_view text, std::string_view port) {
     return BadEndpoint(text, "'" + std::string(port) + "' is not a port");
   }
   return static_cast<int>(*value);
+}
+
+constexpr size_t kMaxTagBytes = 8;
+
+absl::StatusOr<BindingProtocol> ParseProtocol(std::string_view text, std::string_view name) {
+  if (name == "ascii") return BindingProtocol::kAscii;
+  if (name == "binary") return BindingProtocol::kBinary;
+  if (name == "negotiating" || name == "auto") return BindingProtocol::kAuto;
+  if (name == "proxy") return BadEndpoint(text, "there is no proxy mode");
+  return BadEndpoint(text, "proto[...] is one of ascii, binary, negotiating");
+}
+
+// Takes `start`, a name and `end` off the front of `rest`; null when it does not begin with
+// `start`, an empty name when `end` is missing.
+std::optional<std::string_view> TakePrefix(std::string_view start, std::string_view end,
+                                           std::string_view* rest) {
+  if (!rest->starts_with(start)) return std::nullopt;
+  const size_t stop = rest->find(end, start.size());
+  if (stop == std::string_view::npos) return std::string_view();
+  const std::string_view name = rest->substr(start.size(), stop - start.size());
+  rest->remove_prefix(stop + end.size());
+  return name;
+}
+
+// Everything in front of the address.
+absl::Status ParsePrefixes(std::string_view text, std::string_view* rest, Endpoint* endpoint) {
+  for (const std::string_view prefix : {"btls:", "mtls:"}) {
+    if (rest->starts_with(prefix)) {
+      return BadEndpoint(text, std::string(prefix) + "... is not supported yet");
+    }
+  }
+  if (rest->starts_with("notls:")) rest->remove_prefix(6);  // all of them are without TLS
+  if (const auto name = TakePrefix("proto[", "]:", rest)) {
+    const auto protocol = ParseProtocol(text, *name);
+    if (!protocol.ok()) return protocol.status();
+    endpoint->protocol = *protocol;
+  }
+  auto tag = TakePrefix("tag[", "]:", rest);
+  if (!tag) tag = TakePrefix("tag_", "_:", rest);
+  if (tag) {
+    if (tag->empty() || tag->size() > kMaxTagBytes) {
+      return BadEndpoint(text, "a tag is 1 to 8 characters, as in tag[name]:");
+    }
+    endpoint->tag = *tag;
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -169,12 +218,7 @@ absl::StatusOr<Endpoint> ParseEndpoint(std::string_view text, int default_port) 
   Endpoint endpoint;
   endpoint.port = default_port;
   std::string_view rest = text;
-  for (const std::string_view prefix : {"btls:", "mtls:", "proto[", "tag[", "tag_"}) {
-    if (rest.starts_with(prefix)) {
-      return BadEndpoint(text, std::string(prefix) + "... is not supported yet");
-    }
-  }
-  if (rest.starts_with("notls:")) rest.remove_prefix(6);  // all of them are without TLS
+  if (const auto status = ParsePrefixes(text, &rest, &endpoint); !status.ok()) return status;
   std::string_view port;
   if (rest.starts_with('[')) {
     const size_t end = rest.find(']');
@@ -203,7 +247,13 @@ absl::StatusOr<Endpoint> ParseEndpoint(std::string_view text, int default_port) 
 }
 
 absl::StatusOr<std::vector<ListeningSocket>> Listen(const Endpoint& endpoint, int backlog) {
-  return endpoint.unix_path.empty() ? ListenTcp(endpoint, backlog) : ListenUnix(endpoint, backlog);
+  auto sockets =
+      endpoint.unix_path.empty() ? ListenTcp(endpoint, backlog) : ListenUnix(endpoint, backlog);
+  if (!sockets.ok()) return sockets;
+  for (ListeningSocket& one : *sockets) {
+    one.protocol = endpoint.protocol.value_or(BindingProtocol::kAuto);
+  }
+  return sockets;
 }
 
 std::string DescribeAddress(const sockaddr_storage& address, socklen_t length) {

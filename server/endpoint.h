@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "server/client_info.h"
 
 namespace larder::server {
 
@@ -46,12 +47,15 @@ struct Endpoint {
   int port = -1;          // 0..65535; 0 stands for any free port
   std::string unix_path;  // when set, nothing else counts but the mode
   mode_t unix_mode = 0700;
+  std::optional<BindingProtocol> protocol = std::nullopt;  // proto[...]; otherwise -B counts
+  std::string tag = {};                                    // tag[...]; a name, of no effect
 
   [[nodiscard]] std::string ToString() const;
 };
 
-// Reads `host`, `host:port`, `[v6]`, `[v6]:port`, a bare v6 address or `*`.  The error says what is
-// wrong with `text`.
+// Reads `host`, `host:port`, `[v6]`, `[v6]:port`, a bare v6 address or `*`, behind any of these
+// prefixes in this order: `notls:`, `proto[ascii|binary|negotiating]:`, `tag[name]:` or
+// `tag_name_:`.  The error says what is wrong with `text`.
 [[nodiscard]] absl::StatusOr<Endpoint> ParseEndpoint(std::string_view text, int default_port);
 
 struct ListeningSocket {
@@ -59,6 +63,7 @@ struct ListeningSocket {
   int family = AF_UNSPEC;
   int port = 0;             // as bound; 0 for a unix socket
   std::string description;  // tcp:0.0.0.0:11211, tcp6:[::]:11211, unix:/path
+  BindingProtocol protocol = BindingProtocol::kAuto;
 };
 
 // Binds and listens, non-blocking, close-on-exec.  One endpoint can give several sockets (IPv4 and

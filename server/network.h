@@ -76,6 +76,7 @@ class Network {
   Event on_stop_;
   std::vector<std::unique_ptr<Watched>> watched_;
   std::unique_ptr<Acceptor> acceptor_;
+  std::vector<ListenerTraits> listeners_;  // one a socket; constant from Bind() on
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<std::vector<NewClient>> dealt_;  // to each worker, in this batch
   size_t next_worker_ = 0;

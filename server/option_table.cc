@@ -83,7 +83,7 @@ Refusal SetProtocol(Options& options, std::string_view text) {
   } else if (text == "ascii") {
     options.protocol = BindingProtocol::kAscii;
   } else if (text == "binary") {
-    return Usage("-B: the binary protocol is not supported yet; use auto or ascii");
+    options.protocol = BindingProtocol::kBinary;
   } else {
     return Usage("Invalid value for binding protocol: " + std::string(text) +
                  "\n -- should be one of auto, binary, or ascii");

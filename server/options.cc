@@ -82,6 +82,22 @@ Refusal Apply(const std::vector<std::string>& words, Options& options) {
   return {};
 }
 
+Refusal CheckListeners(const Options& options) {
+  bool is_binary = options.protocol == BindingProtocol::kBinary;
+  for (const std::string& text : options.listen) {
+    const auto endpoint = ParseEndpoint(text, 0);
+    if (!endpoint.ok()) {
+      const auto why = endpoint.status().message();
+      return {kExitUsage, std::string(why.data(), why.size())};
+    }
+    is_binary |= endpoint->protocol == BindingProtocol::kBinary;
+  }
+  if (is_binary) {
+    return {kExitUsage, "-B: the binary protocol is not supported yet; use auto or ascii"};
+  }
+  return {};
+}
+
 // Rules that bind several flags.
 Refusal Check(Options& options) {
   const StoreOptions& store = options.store;
@@ -113,13 +129,7 @@ Refusal Check(Options& options) {
   if (options.unix_path.empty() && options.port == 0) {
     return {kExitUsage, "-p 0 without -s: there would be nothing to listen on"};
   }
-  for (const std::string& text : options.listen) {
-    if (const auto endpoint = ParseEndpoint(text, 0); !endpoint.ok()) {
-      const auto why = endpoint.status().message();
-      return {kExitUsage, std::string(why.data(), why.size())};
-    }
-  }
-  return {};
+  return CheckListeners(options);
 }
 
 ParsedCommandLine Refused(Refusal refusal) {

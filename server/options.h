@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "core/store.h"
+#include "server/client_info.h"
 
 namespace larder::server {
 
@@ -23,8 +24,6 @@ inline constexpr int kExitFailure = 1;
 inline constexpr int kExitUsage = 64;
 inline constexpr int kExitNoUser = 67;
 inline constexpr int kExitOsError = 71;
-
-enum class BindingProtocol : uint8_t { kAuto, kAscii };
 
 struct Options {
   // The engine: -m -I -f -n -C -M -k -L and the -o suboptions about memory.

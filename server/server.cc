@@ -20,6 +20,7 @@ absl::Status EndpointsOf(const Options& options, std::vector<Endpoint>* endpoint
     Endpoint endpoint;
     endpoint.unix_path = options.unix_path;
     endpoint.unix_mode = options.unix_mode;
+    endpoint.protocol = options.protocol;
     endpoints->push_back(std::move(endpoint));
     return absl::OkStatus();
   }
@@ -28,6 +29,7 @@ absl::Status EndpointsOf(const Options& options, std::vector<Endpoint>* endpoint
   for (const std::string& text : options.listen.empty() ? everywhere : options.listen) {
     auto endpoint = ParseEndpoint(text, port);
     if (!endpoint.ok()) return endpoint.status();
+    if (!endpoint->protocol) endpoint->protocol = options.protocol;
     endpoints->push_back(*std::move(endpoint));
   }
   return absl::OkStatus();
@@ -57,8 +59,9 @@ absl::Status Server::Start() {
   network.worker.blocked_timeout_s = tuning_.blocked_timeout_s;
   network.worker.tick_ms = tuning_.tick_ms;
   network_ = std::make_unique<Network>(
-      std::move(network), clock_, store_.stats(), [this](OpContext& context) {
-        return memcache::MakeSession(store_, context, *this, session_options_);
+      std::move(network), clock_, store_.stats(),
+      [this](OpContext& context, const ClientInfo& client, std::string_view first_bytes) {
+        return MakeSession(context, client, first_bytes);
       });
   if (auto status = network_->Bind(); !status.ok()) return status;
   for (const ListeningSocket& one : network_->sockets()) {
@@ -67,6 +70,18 @@ absl::Status Server::Start() {
   // As memcached counts: a listening socket is a connection too.
   network_->clients().total.store(listeners_.size());
   return network_->Start();
+}
+
+std::unique_ptr<Session> Server::MakeSession(OpContext& context, const ClientInfo& client,
+                                             std::string_view first_bytes) {
+  switch (ChooseDialect(client.protocol, first_bytes)) {
+    case Dialect::kText:
+      return memcache::MakeSession(store_, context, *this, session_options_);
+    case Dialect::kBinary:  // not there yet
+    case Dialect::kNone:
+      break;
+  }
+  return nullptr;
 }
 
 void Server::Run() { network_->Run(); }

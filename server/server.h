@@ -53,6 +53,9 @@ class Server final : public memcache::Host {
   void ResetStats() override;
 
  private:
+  std::unique_ptr<Session> MakeSession(OpContext& context, const ClientInfo& client,
+                                       std::string_view first_bytes);
+
   // A listening socket as it was at the start.
   struct ListenerRow {
     int fd;

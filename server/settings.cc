@@ -39,6 +39,18 @@ std::string Interfaces(const Options& o) {
 
 std::string OrNull(const std::string& text) { return text.empty() ? "(null)" : text; }
 
+std::string ProtocolName(BindingProtocol protocol) {
+  switch (protocol) {
+    case BindingProtocol::kAuto:
+      return "auto-negotiate";
+    case BindingProtocol::kAscii:
+      return "ascii";
+    case BindingProtocol::kBinary:
+      return "binary";
+  }
+  return "";
+}
+
 struct SettingRow {
   const char* name;
   std::string (*value)(const State& s);
@@ -70,8 +82,7 @@ const SettingRow kRows[] = {
     LARDER_ROW(reqs_per_event, Num(s.o.reqs_per_event)),
     LARDER_ROW(cas_enabled, YesNo(s.o.store.use_cas)),
     LARDER_ROW(tcp_backlog, Num(s.o.backlog)),
-    LARDER_ROW(binding_protocol,
-               s.o.protocol == BindingProtocol::kAscii ? "ascii" : "auto-negotiate"),
+    LARDER_ROW(binding_protocol, ProtocolName(s.o.protocol)),
     LARDER_ROW(auth_enabled_sasl, "no"),
     LARDER_ROW(auth_enabled_ascii, "no"),
     LARDER_ROW(item_size_max, Num(s.o.store.max_item_bytes)),

@@ -9,8 +9,13 @@
 namespace larder::server {
 
 Worker::Worker(const WorkerOptions& options, const Clock& clock, ThreadStats& stats,
-               const SessionFactory& factory, ClientCounters& clients)
-    : options_(options), clock_(clock), factory_(factory), clients_(clients) {
+               const SessionFactory& factory, const std::vector<ListenerTraits>& listeners,
+               ClientCounters& clients)
+    : options_(options),
+      clock_(clock),
+      factory_(factory),
+      listeners_(listeners),
+      clients_(clients) {
   context_.stats = &stats;
   for (RingHook& head : ring_) head.before = head.after = &head;
 }
@@ -108,6 +113,12 @@ Worker::Turn& Worker::BeginTurn() {
 
 void Worker::EndTurn() { GiveBack(std::move(turn_.reply)); }
 
+std::unique_ptr<Session> Worker::MakeSession(int fd, uint16_t listener,
+                                             std::string_view first_bytes) {
+  const ListenerTraits& traits = listeners_[listener];
+  return factory_(context_, {fd, listener, traits.protocol, traits.transport}, first_bytes);
+}
+
 std::unique_ptr<ReplyBuffer> Worker::Borrow() {
   std::unique_ptr<ReplyBuffer> buffer;
   if (pool_.empty()) {
@@ -177,7 +188,7 @@ void Worker::Welcome(NewClient client) {
   UniqueFd fd(client.fd);
   Connection* connection = nullptr;
   try {
-    connection = new Connection(*this, std::move(fd), client.listener, factory_(context_));
+    connection = new Connection(*this, std::move(fd), client.listener);
   } catch (const std::bad_alloc&) {
     fd.Reset();
     clients_.Leave();

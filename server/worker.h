@@ -14,6 +14,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -23,13 +24,22 @@
 #include "core/thread_stats.h"
 #include "protocol/session.h"
 #include "server/client_counters.h"
+#include "server/client_info.h"
 #include "server/connection.h"
 #include "server/event_loop.h"
 
 namespace larder::server {
 
-// Makes the session of a new client; the context is its worker's.  Called from any worker.
-using SessionFactory = std::function<std::unique_ptr<Session>(OpContext& context)>;
+// Makes the session of a client that began with `first_bytes` (at least one); the context is its
+// worker's.  Null: it may not speak like that, and is closed.  Called from any worker.
+using SessionFactory = std::function<std::unique_ptr<Session>(
+    OpContext& context, const ClientInfo& client, std::string_view first_bytes)>;
+
+// What connections need to know of the listening socket they came by.
+struct ListenerTraits {
+  BindingProtocol protocol = BindingProtocol::kAuto;
+  Transport transport = Transport::kTcp;
+};
 
 struct WorkerOptions {
   uint32_t idle_timeout_s = 0;  // 0: never
@@ -65,7 +75,8 @@ class Worker {
 
   // REQUIRES: everything referred to outlives it.
   Worker(const WorkerOptions& options, const Clock& clock, ThreadStats& stats,
-         const SessionFactory& factory, ClientCounters& clients);
+         const SessionFactory& factory, const std::vector<ListenerTraits>& listeners,
+         ClientCounters& clients);
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
   ~Worker();  // stops and joins
@@ -97,6 +108,9 @@ class Worker {
   [[nodiscard]] Turn& BeginTurn();
   void EndTurn();
   [[nodiscard]] Turn& turn() { return turn_; }
+  // The session of a client whose first bytes are there.
+  [[nodiscard]] std::unique_ptr<Session> MakeSession(int fd, uint16_t listener,
+                                                     std::string_view first_bytes);
   [[nodiscard]] std::unique_ptr<ReplyBuffer> Borrow();
   // Null is nothing.
   void GiveBack(std::unique_ptr<ReplyBuffer> buffer);
@@ -132,6 +146,7 @@ class Worker {
   const WorkerOptions options_;
   const Clock& clock_;
   const SessionFactory& factory_;
+  const std::vector<ListenerTraits>& listeners_;
   ClientCounters& clients_;
   OpContext context_;
 

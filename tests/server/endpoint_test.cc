@@ -22,6 +22,8 @@ TEST_CASE("endpoints are read as -l writes them", "[server][endpoint]") {
       {"*", "", 7},
       {"*:12", "", 12},
       {"notls:127.0.0.1:12", "127.0.0.1", 12},
+      {"notls:proto[ascii]:tag[a]:[::1]:12", "::1", 12},
+      {"tag_edge_:*", "", 7},
   };
   for (const Case& one : cases) {
     CAPTURE(one.text);
@@ -32,9 +34,32 @@ TEST_CASE("endpoints are read as -l writes them", "[server][endpoint]") {
   }
 }
 
+TEST_CASE("what stands in front of an endpoint is about its clients", "[server][endpoint]") {
+  CHECK_FALSE(ParseEndpoint("*", 7)->protocol);
+  CHECK(ParseEndpoint("proto[ascii]:*", 7)->protocol == BindingProtocol::kAscii);
+  CHECK(ParseEndpoint("proto[binary]:*", 7)->protocol == BindingProtocol::kBinary);
+  CHECK(ParseEndpoint("proto[negotiating]:*", 7)->protocol == BindingProtocol::kAuto);
+  CHECK(ParseEndpoint("notls:proto[ascii]:tag_edge_:*", 7)->tag == "edge");
+  CHECK(ParseEndpoint("tag[12345678]:*", 7)->tag == "12345678");
+}
+
+TEST_CASE("the first byte chooses the dialect, as far as the listener lets it",
+          "[server][endpoint]") {
+  const std::string_view text = "get k\r\n";
+  const std::string_view binary = "\x80\x00";
+  CHECK(ChooseDialect(BindingProtocol::kAuto, text) == Dialect::kText);
+  CHECK(ChooseDialect(BindingProtocol::kAuto, binary) == Dialect::kBinary);
+  CHECK(ChooseDialect(BindingProtocol::kAscii, text) == Dialect::kText);
+  CHECK(ChooseDialect(BindingProtocol::kAscii, binary) == Dialect::kText);
+  CHECK(ChooseDialect(BindingProtocol::kBinary, text) == Dialect::kNone);
+  CHECK(ChooseDialect(BindingProtocol::kBinary, binary) == Dialect::kBinary);
+}
+
 TEST_CASE("endpoints that cannot be are refused", "[server][endpoint]") {
-  for (const char* text : {"127.0.0.1:", "127.0.0.1:x", "127.0.0.1:65536", "127.0.0.1:-1", "[::1",
-                           "[::1]x", "[::1]:", "mtls:1.2.3.4", "tag[x]:1.2.3.4"}) {
+  for (const char* text :
+       {"127.0.0.1:", "127.0.0.1:x", "127.0.0.1:65536", "127.0.0.1:-1", "[::1", "[::1]x",
+        "[::1]:", "mtls:1.2.3.4", "tag[]:1.2.3.4", "tag[ninechars]:1.2.3.4", "tag[x:1.2.3.4",
+        "tag_x:1.2.3.4", "proto[ascii:1.2.3.4", "proto[proxy]:1.2.3.4", "proto[klingon]:1.2.3.4"}) {
     CAPTURE(text);
     CHECK_FALSE(ParseEndpoint(text, 7).ok());
   }

@@ -14,16 +14,20 @@
 namespace larder::server {
 namespace {
 
+std::unique_ptr<Session> MakeFakeSession(OpContext& /*context*/, const ClientInfo& /*client*/,
+                                         std::string_view /*first_bytes*/) {
+  return std::make_unique<FakeSession>();
+}
+
 // A Network of fake sessions on any free loopback port, running in a thread of its own.
 class Runner {
  public:
-  explicit Runner(NetworkOptions options = {}) {
+  explicit Runner(NetworkOptions options = {}, SessionFactory factory = MakeFakeSession) {
     if (options.endpoints.empty()) {
       options.endpoints.push_back({.host = "127.0.0.1", .port = 0, .unix_path = {}});
     }
     options.worker.tick_ms = 5;
-    network = std::make_unique<Network>(std::move(options), clock, stats,
-                                        [](OpContext&) { return std::make_unique<FakeSession>(); });
+    network = std::make_unique<Network>(std::move(options), clock, stats, std::move(factory));
     REQUIRE(network->Bind().ok());
     REQUIRE(network->Start().ok());
     thread = std::thread([this] { network->Run(); });
@@ -81,6 +85,42 @@ TEST_CASE("a request that comes byte by byte is answered once", "[server][connec
   for (const char c : std::string("echo slow\nec")) CHECK(client.Send(std::string(1, c)));
   CHECK(client.ReadUntil("\n") == "slow\n");
   CHECK(client.Ask("ho again\n") == "again\n");
+}
+
+TEST_CASE("a client has no session before its first byte, and then the one that byte chooses",
+          "[server][connection]") {
+  std::atomic<int> made{0};
+  std::string seen;
+  ClientInfo info;
+  NetworkOptions options;
+  options.endpoints.push_back({.host = "127.0.0.1", .port = 0, .unix_path = {}});
+  options.endpoints.push_back(
+      {.host = "127.0.0.1", .port = 0, .unix_path = {}, .protocol = BindingProtocol::kAscii});
+  Runner runner(std::move(options),
+                [&](OpContext&, const ClientInfo& client,
+                    std::string_view first_bytes) -> std::unique_ptr<Session> {
+                  seen = first_bytes;
+                  info = client;
+                  if (++made == 3) return nullptr;
+                  return std::make_unique<FakeSession>();
+                });
+  TestClient silent = runner.Connect();
+  TestClient client = runner.Connect();
+  CHECK(client.Ask("echo a\n") == "a\n");
+  CHECK(seen == "echo a\n");
+  CHECK(client.Ask("echo b\n") == "b\n");
+  CHECK(made == 1);
+  CHECK(info.listener == 0);
+  CHECK(info.protocol == BindingProtocol::kAuto);
+  CHECK(info.transport == Transport::kTcp);
+  TestClient other = TestClient::Tcp(runner.network->sockets()[1].port);
+  CHECK(other.Ask("echo c\n") == "c\n");
+  CHECK(made == 2);
+  CHECK(info.listener == 1);
+  CHECK(info.protocol == BindingProtocol::kAscii);
+  CHECK(silent.Send("\x80"));
+  CHECK(silent.IsClosed());
+  CHECK(made == 3);
 }
 
 TEST_CASE("a half-closed client still gets all its replies", "[server][connection]") {
@@ -330,8 +370,7 @@ TEST_CASE("a busy port is an error that names the place", "[server][network]") {
   NetworkOptions options;
   options.endpoints.push_back(
       {.host = "127.0.0.1", .port = runner.network->tcp_port(), .unix_path = {}});
-  Network second(options, runner.clock, runner.stats,
-                 [](OpContext&) { return std::make_unique<FakeSession>(); });
+  Network second(options, runner.clock, runner.stats, MakeFakeSession);
   const auto status = second.Bind();
   REQUIRE_FALSE(status.ok());
   const std::string text(status.message().data(), status.message().size());
