@@ -46,10 +46,13 @@ inline constexpr uint16_t kLarge = 1 << 3;    // LargeHeader instead of a value
 inline constexpr uint16_t kLinked = 1 << 4;   // in the index and in its class's LRU
 inline constexpr unsigned kSegmentShift = 5;  // two bits
 inline constexpr uint16_t kSegmentMask = 3 << kSegmentShift;
-inline constexpr uint16_t kFetched = 1 << 7;  // read at least once
-inline constexpr uint16_t kActive = 1 << 8;   // read since the LRU last looked
-inline constexpr uint16_t kTaken = 1 << 10;   // not on a free list; set from PopFree to PushFree
-inline constexpr uint16_t kPiece = 1 << 9;    // not an item: a piece of a large value
+inline constexpr uint16_t kFetched = 1 << 7;     // read at least once
+inline constexpr uint16_t kActive = 1 << 8;      // read since the LRU last looked
+inline constexpr uint16_t kPiece = 1 << 9;       // not an item: a piece of a large value
+inline constexpr uint16_t kTaken = 1 << 10;      // not on a free list; set from PopFree to PushFree
+inline constexpr uint16_t kStale = 1 << 11;      // good enough until somebody has a new value
+inline constexpr uint16_t kTokenSent = 1 << 12;  // somebody was told to fetch one
+inline constexpr uint16_t kBinaryKey = 1 << 13;  // the key came encoded
 
 // What every chunk starts with: an item as its slab class sees it.  A chunk not in use has no bits,
 // and is linked through `next`.

@@ -51,9 +51,9 @@ void Store::Impl::CountLinked(OpContext& ctx, const Item& item, size_t class_id)
 }
 
 bool Store::Impl::Link(OpContext& ctx, Stripe& stripe, uint64_t hash, Handle handle,
-                       IndexStripe::Slot old) {
+                       IndexStripe::Slot old, uint64_t new_cas) {
   Item* item = ItemAt(handle);
-  item->set_cas(++stripe.cas);
+  item->set_cas(NextCas(stripe, new_cas));
   NoteDeadline(stripe, item->deadline());
   const Handle old_handle = old ? old.handle() : kNoChunk;
   if (old) {
@@ -91,138 +91,63 @@ Item* Store::Impl::BuildItem(Handle chunk, const Item::Shape& shape, std::string
   return item;
 }
 
-// The first read sets one bit, the second another: an item read once is not yet worth keeping.
-void Store::Impl::MarkRead(Item& item, TimeMs now) {
-  const uint16_t bits = item.bits();
-  if ((bits & kFetched) == 0) {
-    item.SetBits(kFetched);
-  } else if ((bits & kActive) == 0) {
-    item.SetBits(kActive);
-  }
-  const uint32_t ticks = Ticks::At(now);
-  if (item.ticks() != ticks) item.set_ticks(ticks);
-}
-
-ReadResult Store::Impl::Read(OpContext& ctx, const Key& key, const ReadOptions& options,
-                             void (*visit)(void*, const ValueView&), void* arg) {
+DeleteResult Store::Impl::Delete(OpContext& ctx, const DeleteRequest& request) {
   ApplyPendingFlush(ctx);
-  ctx.stats->Add(options.touch ? ThreadCounter::cmd_touch : ThreadCounter::cmd_get);
-  return Mutate(ctx, key, [&](Stripe& stripe, ChunkSource& source) {
+  return Mutate(ctx, request.key, [&](Stripe& stripe, ChunkSource& source) {
     stripe.mutex.AssertHeld();
-    return ReadLocked(ctx, stripe, source, key, options, visit, arg);
+    return DeleteLocked(ctx, stripe, source, request);
   });
 }
 
-std::optional<ReadResult> Store::Impl::ReadLocked(OpContext& ctx, Stripe& stripe,
-                                                  ChunkSource& source, const Key& key,
-                                                  const ReadOptions& options,
-                                                  void (*visit)(void*, const ValueView&),
-                                                  void* arg) {
-  IndexStripe::Slot slot = FindLive(ctx, stripe, key, /*count_read=*/!options.touch);
-  if (!slot) {
-    ctx.stats->Add(options.touch ? ThreadCounter::touch_misses : ThreadCounter::get_misses);
-    return ReadResult::kMiss;
-  }
-  if (options.touch && !SetDeadline(ctx, stripe, source, key.hash, &slot, options.deadline)) {
-    return std::nullopt;
-  }
-  const Handle handle = slot.handle();
-  Item* item = ItemAt(handle);
-  const size_t class_id = LruClassOf(handle).id();
-  const auto segment = static_cast<unsigned>(item->segment());
-  const auto first = static_cast<unsigned>(ClassCounter::hits_to_hot);
-  ctx.stats->Add(
-      options.touch ? ClassCounter::touch_hits : static_cast<ClassCounter>(first + segment),
-      class_id);
-  ValueView view{
-      .key = item->key(),
-      .flags = item->flags(),
-      .cas = item->cas(),
-      .deadline = item->deadline(),
-      .last_access =
-          ctx.now -
-          std::min(ctx.now, TimeMs{Ticks::Age(Ticks::At(ctx.now), item->ticks())} * Ticks::kMs),
-      .was_fetched = item->has(kFetched),
-      .size = item->value_bytes(),
-      .bytes = {},
-      .store = facade_,
-      .item = item};
-  if (!item->has(kLarge)) {
-    view.bytes = item->small_value();
-  } else if (const auto* piece = space().At<Piece>(item->large()->first_piece);
-             piece->next == kNoChunk) {
-    view.bytes = {reinterpret_cast<const char*>(piece) + sizeof(Piece), piece->bytes};
-  }
-  MarkRead(*item, ctx.now);
-  visit(arg, view);
-  return ReadResult::kHit;
-}
-
-// False only when the field's memory is still to be had (then nothing has changed).  When there is
-// none to be had at all, the item keeps its deadline: a touch does not lose data.
-std::optional<bool> Store::Impl::SetDeadline(OpContext& ctx, Stripe& stripe, ChunkSource& source,
-                                             uint64_t hash, IndexStripe::Slot* slot,
-                                             Deadline deadline) {
-  Handle handle = slot->handle();
-  Item* item = ItemAt(handle);
-  if (!item->has(kHasDeadline) && deadline != kNever) {
-    Item::Shape shape = item->shape();
-    shape.has_deadline = true;
-    const Handle chunk = source.Take(ClassFor(shape.bytes()), &stripe);
-    if (chunk == kNoChunk) {
-      if (source.exhausted()) return false;
-      return std::nullopt;
-    }
-    Item* copy = BuildItem(chunk, shape, item->key(), ctx.now, deadline);
-    copy->set_ticks(item->ticks());
-    copy->SetBits(item->bits() & (kFetched | kActive));
-    const std::string_view value = item->small_value();
-    std::copy(value.begin(), value.end(), copy->value_data());
-    const uint64_t cas = item->cas();
-    const uint64_t last_cas = stripe.cas;
-    Link(ctx, stripe, hash, chunk, *slot);
-    copy->set_cas(cas);  // a touch is not a change
-    stripe.cas = last_cas;
-    return true;
-  }
-  if (item->has(kHasDeadline)) {
-    item->set_deadline(deadline);
-    NoteDeadline(stripe, deadline);
-  }
-  return true;
-}
-
-DeleteResult Store::Impl::Delete(OpContext& ctx, const Key& key, uint64_t compare_cas) {
-  ApplyPendingFlush(ctx);
-  Stripe& stripe = StripeOf(key.hash);
-  StripeLock lock(stripe.mutex);
-  const IndexStripe::Slot slot = FindLive(ctx, stripe, key);
-  if (!slot) {
+std::optional<DeleteResult> Store::Impl::DeleteLocked(OpContext& ctx, Stripe& stripe,
+                                                      ChunkSource& source,
+                                                      const DeleteRequest& request) {
+  IndexStripe::Slot slot = FindLive(ctx, stripe, request.key);
+  if (!slot || (request.compare_cas && ItemAt(slot.handle())->cas() != *request.compare_cas)) {
     ctx.stats->Add(ThreadCounter::delete_misses);
-    return DeleteResult::kNotFound;
+    return slot ? DeleteResult::kExists : DeleteResult::kNotFound;
   }
-  const Handle handle = slot.handle();
-  if (compare_cas != 0 && ItemAt(handle)->cas() != compare_cas) return DeleteResult::kExists;
-  ctx.stats->Add(ClassCounter::delete_hits, LruClassOf(handle).id());
-  Unlink(ctx, stripe, key.hash, slot);
+  if (request.drop_value) return DropValue(ctx, stripe, source, request, slot);
+  if (!request.mark_stale) {
+    ctx.stats->Add(ClassCounter::delete_hits, LruClassOf(slot.handle()).id());
+    Unlink(ctx, stripe, request.key.hash, slot);
+    return DeleteResult::kDeleted;
+  }
+  if (request.deadline) {
+    const auto set = SetDeadline(ctx, stripe, source, request.key.hash, &slot, *request.deadline);
+    if (!set) return std::nullopt;
+    if (!*set) return DeleteResult::kOutOfMemory;
+  }
+  Item* item = ItemAt(slot.handle());
+  item->ClearBits(kTokenSent);
+  item->SetBits(kStale);
+  item->set_cas(NextCas(stripe, request.new_cas));
+  ctx.stats->Add(ClassCounter::delete_hits, LruClassOf(slot.handle()).id());
   return DeleteResult::kDeleted;
 }
 
-bool Store::Impl::Touch(OpContext& ctx, const Key& key, Deadline deadline) {
-  ApplyPendingFlush(ctx);
-  ctx.stats->Add(ThreadCounter::cmd_touch);
-  return Mutate(ctx, key, [&](Stripe& stripe, ChunkSource& source) -> std::optional<bool> {
-    stripe.mutex.AssertHeld();
-    IndexStripe::Slot slot = FindLive(ctx, stripe, key);
-    if (!slot) {
-      ctx.stats->Add(ThreadCounter::touch_misses);
-      return false;
-    }
-    if (!SetDeadline(ctx, stripe, source, key.hash, &slot, deadline)) return std::nullopt;
-    MarkRead(*ItemAt(slot.handle()), ctx.now);
-    ctx.stats->Add(ClassCounter::touch_hits, LruClassOf(slot.handle()).id());
-    return true;
-  });
+// An empty item takes the place of the one at `slot`.
+std::optional<DeleteResult> Store::Impl::DropValue(OpContext& ctx, Stripe& stripe,
+                                                   ChunkSource& source,
+                                                   const DeleteRequest& request,
+                                                   IndexStripe::Slot slot) {
+  const Deadline deadline = request.deadline.value_or(kNever);
+  const Item::Shape shape{.key_bytes = static_cast<uint8_t>(request.key.bytes.size()),
+                          .value_bytes = 0,
+                          .flags = request.flags,
+                          .has_cas = options_.use_cas,
+                          .has_deadline = deadline != kNever};
+  const Handle chunk = source.Take(ClassFor(shape.bytes()), &stripe);
+  if (chunk == kNoChunk) {
+    if (source.exhausted()) return DeleteResult::kOutOfMemory;
+    return std::nullopt;
+  }
+  ctx.stats->Add(ClassCounter::delete_hits, LruClassOf(slot.handle()).id());
+  Item* item = BuildItem(chunk, shape, request.key.bytes, ctx.now, deadline);
+  const uint16_t kept = ItemAt(slot.handle())->bits() & kBinaryKey;
+  item->SetBits(static_cast<uint16_t>(kept | (request.mark_stale ? kStale : 0)));
+  Link(ctx, stripe, request.key.hash, chunk, slot, request.new_cas);
+  return DeleteResult::kDeleted;
 }
 
 void Store::Impl::FlushAll(OpContext& ctx, TimeMs when) {
@@ -271,32 +196,30 @@ ReadResult Store::ReadWith(OpContext& ctx, const Key& key, const ReadOptions& op
 }
 
 StoreResult Store::Put(OpContext& ctx, const StoreRequest& request, std::string_view value,
-                       uint64_t* cas_out) {
-  return impl_->Put(ctx, request, value, cas_out);
+                       StoreAnswer* answer) {
+  return impl_->Put(ctx, request, value, answer);
 }
 UploadRefusal Store::BeginUpload(OpContext& ctx, const StoreRequest& request, size_t value_bytes,
                                  std::unique_ptr<Upload>* upload) {
   return impl_->BeginUpload(ctx, request, value_bytes, upload);
 }
-StoreResult Store::FinishUpload(OpContext& ctx, std::unique_ptr<Upload> upload, uint64_t* cas_out) {
-  return impl_->FinishUpload(ctx, std::move(upload), cas_out);
+StoreResult Store::FinishUpload(OpContext& ctx, std::unique_ptr<Upload> upload,
+                                StoreAnswer* answer) {
+  return impl_->FinishUpload(ctx, std::move(upload), answer);
 }
 void Store::RefuseStore(OpContext& ctx, const StoreRequest& request, StoreResult why) {
   impl_->RefuseStore(ctx, request, why);
 }
 bool Store::UploadsWaiting() const { return impl_->uploads_.Waiting(impl_->clock_.NowMs()); }
 
-DeleteResult Store::Delete(OpContext& ctx, const Key& key, uint64_t compare_cas) {
-  return impl_->Delete(ctx, key, compare_cas);
+DeleteResult Store::Delete(OpContext& ctx, const DeleteRequest& request) {
+  return impl_->Delete(ctx, request);
 }
 bool Store::Touch(OpContext& ctx, const Key& key, Deadline deadline) {
   return impl_->Touch(ctx, key, deadline);
 }
-CounterResult Store::Increment(OpContext& ctx, const Key& key, uint64_t delta, uint64_t* value) {
-  return impl_->Arithmetic(ctx, key, /*up=*/true, delta, value);
-}
-CounterResult Store::Decrement(OpContext& ctx, const Key& key, uint64_t delta, uint64_t* value) {
-  return impl_->Arithmetic(ctx, key, /*up=*/false, delta, value);
+CounterResult Store::Count(OpContext& ctx, const CounterRequest& request, CounterAnswer* answer) {
+  return impl_->Count(ctx, request, answer);
 }
 void Store::FlushAll(OpContext& ctx, TimeMs when) { impl_->FlushAll(ctx, when); }
 

@@ -82,9 +82,9 @@ enum class StoreResult : uint8_t {
   kTooLarge,
   kOutOfMemory
 };
-enum class DeleteResult : uint8_t { kDeleted, kNotFound, kExists };
+enum class DeleteResult : uint8_t { kDeleted, kNotFound, kExists, kOutOfMemory };
 enum class CounterResult : uint8_t { kDone, kNotFound, kNotANumber, kExists, kOutOfMemory };
-enum class ReadResult : uint8_t { kHit, kMiss };
+enum class ReadResult : uint8_t { kHit, kMiss, kOutOfMemory };
 
 // A large value that stays where it is, whatever happens to its key, until this is destroyed.
 // Move-only; may be destroyed by any thread.  Must not outlive the Store.
@@ -117,6 +117,12 @@ struct ValueView {
   Deadline deadline = kNever;
   TimeMs last_access = 0;    // before this read, to the second
   bool was_fetched = false;  // before this read
+  bool binary_key = false;   // stored under a key that the client sent encoded
+  bool stale = false;        // see ReadOptions
+  bool token_sent = false;   // somebody before was told to fetch a new value
+  bool token_won = false;    // this reader is
+  size_t class_id = 0;
+  size_t item_bytes = 0;  // as statistics count them
   size_t size = 0;
   std::string_view bytes;  // the value, when it lies in one piece (always up to kLargeValueBytes)
 
@@ -127,18 +133,74 @@ struct ValueView {
   void* item = nullptr;
 };
 
+// An item can be stale: still good to be shown, while one reader fetches a new value.  That reader
+// is who gets the token: the first to read the item as stale, as about to expire (`recache`), or as
+// just created (`create`).  Any new value ends both states.
 struct ReadOptions {
   bool touch = false;          // gat: also sets the deadline, and counts as touch
   Deadline deadline = kNever;  // with touch
+  bool peek = false;           // leaves no trace of the read in the item
+  bool uncounted = false;      // nor in the counters
+  bool tokens = false;         // takes part in the game of tokens; the rest needs it:
+  bool create = false;         // a miss makes an empty item, ending at `create_deadline`
+  Deadline create_deadline = kNever;
+  uint64_t create_cas = 0;       // its CAS; 0: the next one
+  bool binary_key = false;       // for its ValueView
+  bool recache = false;          // the token also for an item that ends in less than
+  uint64_t recache_seconds = 0;  // so many seconds, begun ones counted whole
+
+  // Nothing but the value is asked for.
+  [[nodiscard]] bool plain() const { return !touch && !peek && !uncounted && !tokens; }
 };
 
 // Metadata of a value to be stored.
 struct StoreRequest {
-  Key key;
+  Key key{};
   StoreMode mode = StoreMode::kSet;
   uint32_t flags = 0;
   Deadline deadline = kNever;
-  uint64_t compare_cas = 0;  // with kCas; 0 never matches
+  uint64_t compare_cas = 0;  // with kCas, where 0 never matches; joins compare it unless it is 0
+  uint64_t new_cas = 0;      // the CAS of what is stored; 0: the next one
+  bool or_stale = false;    // with kCas: a lower compare_cas stores too, as stale, to end as before
+  bool binary_key = false;  // for ValueView
+  bool join_creates = false;  // append or prepend to nothing stores
+};
+
+// What became of it.
+struct StoreAnswer {
+  uint64_t cas = 0;  // of the new item; 0 when nothing was stored
+  size_t size = 0;   // of the stored value
+};
+
+// How an item is to go.
+struct DeleteRequest {
+  Key key{};
+  std::optional<uint64_t> compare_cas{};  // only if that is its CAS
+  bool mark_stale = false;                // it stays, as stale (see ReadOptions)
+  bool drop_value = false;                // it stays, as an empty one: flags, deadline as below
+  uint32_t flags = 0;
+  std::optional<Deadline> deadline{};  // of what stays
+  uint64_t new_cas = 0;                // of what stays; 0: the next one
+};
+
+// Counting up or down.
+struct CounterRequest {
+  Key key{};
+  bool down = false;  // not below 0; up wraps at 2^64
+  uint64_t delta = 1;
+  std::optional<uint64_t> compare_cas{};
+  bool create = false;  // a miss makes an item of `initial`, ending at `create_deadline`
+  uint64_t initial = 0;
+  Deadline create_deadline = kNever;
+  std::optional<Deadline> deadline{};  // a new one for an item that is there
+  uint64_t new_cas = 0;                // 0: the next one
+  bool binary_key = false;             // of a created item
+};
+
+struct CounterAnswer {
+  uint64_t value = 0;
+  uint64_t cas = 0;
+  Deadline deadline = kNever;
 };
 
 // A large value on its way in.  One thread; move by pointer; destroying it unfinished frees
@@ -218,15 +280,16 @@ class Store {
   void PrefetchBucket(const Key& key) const;
   void PrefetchItem(const Key& key) const;
 
-  // On a hit calls `visit` once, under the key's lock: it must be short, and not call the store.
+  // On a hit calls `visit` once, under the key's lock: it must be short, and not call the store. An
+  // item just created is visited too, but the result is kMiss.  kOutOfMemory: it could not be.
   // Counts cmd_get / touch and the hit or miss.
   template <typename Visitor>
   ReadResult Read(OpContext& ctx, const Key& key, const ReadOptions& options, Visitor&& visit);
 
-  // Stores a value given whole; copies it.  kCas needs request.compare_cas.  `cas_out`, when given,
-  // gets the new item's.  kTooLarge and kOutOfMemory delete the old value when the mode is kSet.
+  // Stores a value given whole; copies it.  `answer` may be null.  kTooLarge and kOutOfMemory
+  // delete the old value when the mode is kSet.
   StoreResult Put(OpContext& ctx, const StoreRequest& request, std::string_view value,
-                  uint64_t* cas_out = nullptr);
+                  StoreAnswer* answer = nullptr);
 
   // For values of more than kLargeValueBytes that are still to come.  The key is copied.  The
   // checks of mode and CAS happen in FinishUpload.
@@ -234,20 +297,18 @@ class Store {
                                           size_t value_bytes, std::unique_ptr<Upload>* upload);
   // Links the value under its key.  REQUIRES: upload->complete().
   StoreResult FinishUpload(OpContext& ctx, std::unique_ptr<Upload> upload,
-                           uint64_t* cas_out = nullptr);
+                           StoreAnswer* answer = nullptr);
   // Refused the value of `request` without storing anything (too large, out of memory): counts it
   // and, for kSet, deletes the old value.
   void RefuseStore(OpContext& ctx, const StoreRequest& request, StoreResult why);
   // True while somebody waits for upload memory: then a stalled upload should be given up.
   [[nodiscard]] bool UploadsWaiting() const;
 
-  // `compare_cas` 0: whatever it is.
-  DeleteResult Delete(OpContext& ctx, const Key& key, uint64_t compare_cas = 0);
+  DeleteResult Delete(OpContext& ctx, const DeleteRequest& request);
   // True when there was such an item.
   bool Touch(OpContext& ctx, const Key& key, Deadline deadline);
-  // Wraps at 2^64 upwards, stops at 0 downwards.  A shorter text is padded with blanks behind.
-  CounterResult Increment(OpContext& ctx, const Key& key, uint64_t delta, uint64_t* value_out);
-  CounterResult Decrement(OpContext& ctx, const Key& key, uint64_t delta, uint64_t* value_out);
+  // A shorter text is padded with blanks behind.
+  CounterResult Count(OpContext& ctx, const CounterRequest& request, CounterAnswer* answer);
   // Everything stored before `when` is gone from then on; a moment not after now: at once.
   // Counts cmd_flush.  O(1); the memory comes back in the background.
   void FlushAll(OpContext& ctx, TimeMs when);

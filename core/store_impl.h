@@ -52,7 +52,8 @@ class UploadGate {
   std::atomic<TimeMs> last_refused_{0};
 };
 
-// What an item was when its value was read; a chunk may have been given to another item since.
+// What an item was when its value was read, null when there was none; a chunk may have been given
+// to another item since.
 struct Unchanged {
   const Item* item = nullptr;
   uint64_t cas = 0;
@@ -60,6 +61,7 @@ struct Unchanged {
   std::string_view small;  // the value, unless it is large: then a pin keeps the item what it is
 
   [[nodiscard]] bool Is(const Item* now) const {
+    if (now == nullptr || item == nullptr) return now == item;
     return now == item && now->cas() == cas && now->deadline() == deadline &&
            (now->has(kLarge) || now->small_value() == small);
   }
@@ -73,25 +75,25 @@ class Store::Impl {
   // --- Keys (store.cc) ---
   Key MakeKey(std::string_view bytes) const { return {bytes, hasher_(bytes)}; }
   Stripe& StripeOf(uint64_t hash) { return stripes_[hash & stripe_mask_]; }
-  ReadResult Read(OpContext& ctx, const Key& key, const ReadOptions& options,
-                  void (*visit)(void*, const ValueView&), void* arg);
-  DeleteResult Delete(OpContext& ctx, const Key& key, uint64_t compare_cas);
-  CounterResult Arithmetic(OpContext& ctx, const Key& key, bool up, uint64_t delta,
-                           uint64_t* value_out);
+  using Visit = void (*)(void* arg, const ValueView& view);
+  ReadResult Read(OpContext& ctx, const Key& key, const ReadOptions& options, Visit visit,
+                  void* arg);
+  DeleteResult Delete(OpContext& ctx, const DeleteRequest& request);
+  CounterResult Count(OpContext& ctx, const CounterRequest& request, CounterAnswer* answer);
   bool Touch(OpContext& ctx, const Key& key, Deadline deadline);
   StoreResult Put(OpContext& ctx, const StoreRequest& request, std::string_view value,
-                  uint64_t* cas_out);
+                  StoreAnswer* answer);
   void RefuseStore(OpContext& ctx, const StoreRequest& request, StoreResult why);
   void FlushAll(OpContext& ctx, TimeMs when);
 
   // --- Large values (upload.cc) ---
   UploadRefusal BeginUpload(OpContext& ctx, const StoreRequest& request, size_t value_bytes,
                             std::unique_ptr<Upload>* upload);
-  StoreResult FinishUpload(OpContext& ctx, std::unique_ptr<Upload> upload, uint64_t* cas_out);
-  StoreResult LinkLarge(OpContext& ctx, class UploadImpl& upload, uint64_t* cas_out,
+  StoreResult FinishUpload(OpContext& ctx, std::unique_ptr<Upload> upload, StoreAnswer* answer);
+  StoreResult LinkLarge(OpContext& ctx, class UploadImpl& upload, StoreAnswer* answer,
                         const Unchanged* only_over);
   StoreResult PutLarge(OpContext& ctx, const StoreRequest& request, std::string_view value,
-                       uint64_t* cas_out);
+                       StoreAnswer* answer);
   Pin MakePin(Item* item);
   void FreePieces(Handle first);
   // Drops one reference of a large item; the last one frees its memory.
@@ -158,10 +160,15 @@ class Store::Impl {
   [[nodiscard]] bool Flushed(const Item& item) const {
     return item.epoch() != (epoch_.load(std::memory_order_acquire) & Item::kEpochMask);
   }
-  // Puts the finished item under its key, in place of `old` if there is one.  False: no room in the
-  // index, nothing changed.
-  bool Link(OpContext& ctx, Stripe& stripe, uint64_t hash, Handle handle, IndexStripe::Slot old)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);
+  // Puts the finished item under its key, in place of `old` if there is one; `new_cas` as in the
+  // requests.  False: no room in the index, nothing changed.
+  bool Link(OpContext& ctx, Stripe& stripe, uint64_t hash, Handle handle, IndexStripe::Slot old,
+            uint64_t new_cas = 0) ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);
+  static uint64_t NextCas(Stripe& stripe, uint64_t wanted)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex) {
+    const uint64_t next = ++stripe.cas;
+    return wanted != 0 ? wanted : next;
+  }
   void Unlink(OpContext& ctx, Stripe& stripe, uint64_t hash, IndexStripe::Slot slot)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);
   // Out of the LRU and the counts; the index knows it no more.  Frees it unless `keep_chunk`.
@@ -174,33 +181,62 @@ class Store::Impl {
                                     Handle old_handle);
   std::optional<StoreResult> PutLocked(OpContext& ctx, Stripe& stripe, class ChunkSource& source,
                                        const StoreRequest& request, std::string_view value,
-                                       uint64_t* cas_out)
+                                       StoreAnswer* answer)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);
+  // A cas that stores over a newer item than it knows of: what is stored is stale, and ends when
+  // that one would have.
+  static bool StoresStale(const StoreRequest& request, const Item& old) {
+    return request.mode == StoreMode::kCas && request.or_stale && request.compare_cas != 0 &&
+           request.compare_cas < old.cas();
+  }
+  // The bits that a new item has from its request, and from `stale_over`, the item that it stales.
+  static uint16_t BitsOf(const StoreRequest& request, const Item* stale_over) {
+    const unsigned token = stale_over == nullptr ? 0U : stale_over->bits() & kTokenSent;
+    return static_cast<uint16_t>((request.binary_key ? kBinaryKey : 0U) |
+                                 (stale_over != nullptr ? kStale : 0U) | token);
+  }
   bool FitsInPlace(Handle old_handle, const Item::Shape& shape, Segment first_segment);
   Item* Overwrite(OpContext& ctx, Stripe& stripe, const StoreRequest& request,
                   std::string_view value, Handle handle)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);
   [[nodiscard]] size_t ItemShapeBytes(const StoreRequest& request, size_t value_bytes) const;
   StoreResult Concat(OpContext& ctx, const StoreRequest& request, std::string_view value,
-                     uint64_t* cas_out);
+                     StoreAnswer* answer);
   std::optional<StoreResult> ConcatLocked(OpContext& ctx, Stripe& stripe, ChunkSource& source,
                                           const StoreRequest& request, std::string_view value,
-                                          uint64_t* cas_out, bool* is_large)
+                                          StoreAnswer* answer, bool* is_large)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);
   StoreResult ConcatLarge(OpContext& ctx, const StoreRequest& request, std::string_view value,
-                          uint64_t* cas_out);
-  std::optional<CounterResult> ArithmeticLocked(OpContext& ctx, Stripe& stripe, ChunkSource& source,
-                                                const Key& key, bool up, uint64_t delta,
-                                                uint64_t* value_out)
+                          StoreAnswer* answer);
+  std::optional<CounterResult> CountLocked(OpContext& ctx, Stripe& stripe, ChunkSource& source,
+                                           const CounterRequest& request, CounterAnswer* answer)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);
+  std::optional<CounterResult> CreateCounter(OpContext& ctx, Stripe& stripe, ChunkSource& source,
+                                             const CounterRequest& request, CounterAnswer* answer)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);
+  std::optional<DeleteResult> DeleteLocked(OpContext& ctx, Stripe& stripe, ChunkSource& source,
+                                           const DeleteRequest& request)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);
+  std::optional<DeleteResult> DropValue(OpContext& ctx, Stripe& stripe, ChunkSource& source,
+                                        const DeleteRequest& request, IndexStripe::Slot slot)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);
   // Sets the deadline, in a new chunk if the item has no field for one.
   std::optional<bool> SetDeadline(OpContext& ctx, Stripe& stripe, ChunkSource& source,
                                   uint64_t hash, IndexStripe::Slot* slot, Deadline deadline)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);
+  ReadResult ReadPlain(OpContext& ctx, const Key& key, Visit visit, void* arg);
   std::optional<ReadResult> ReadLocked(OpContext& ctx, Stripe& stripe, ChunkSource& source,
-                                       const Key& key, const ReadOptions& options,
-                                       void (*visit)(void*, const ValueView&), void* arg)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);
+                                       const Key& key, const ReadOptions& options, Visit visit,
+                                       void* arg) ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);
+  std::optional<ReadResult> Create(OpContext& ctx, Stripe& stripe, ChunkSource& source,
+                                   const Key& key, const ReadOptions& options, Visit visit,
+                                   void* arg) ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);
+  ValueView ViewOf(const OpContext& ctx, Item* item, size_t class_id);
+  void CountRead(OpContext& ctx, const ReadOptions& options, IndexStripe::Slot slot);
+  static ClassCounter HitCounter(const Item& item) {
+    return static_cast<ClassCounter>(static_cast<unsigned>(ClassCounter::hits_to_hot) +
+                                     static_cast<unsigned>(item.segment()));
+  }
   // Calls op(stripe, source) with the key's stripe locked until it has a result; between the calls
   // gets the chunk that it lacked.
   template <typename Op>

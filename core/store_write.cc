@@ -9,7 +9,20 @@
 namespace larder {
 namespace {
 
-constexpr size_t kMaxDigits = 20;  // of 2^64 - 1
+// A number's decimal text.
+class Digits {
+ public:
+  explicit Digits(uint64_t number)
+      : number_(number),
+        end_(std::to_chars(text_.data(), text_.data() + text_.size(), number).ptr) {}
+  [[nodiscard]] uint64_t number() const { return number_; }
+  [[nodiscard]] std::string_view text() const { return {text_.data(), end_}; }
+
+ private:
+  uint64_t number_;
+  std::array<char, 20> text_;  // 2^64 - 1
+  char* end_;
+};
 
 // A counter's text: digits, with blanks around them as memcached lets them be.
 std::optional<uint64_t> ParseCounter(std::string_view text) {
@@ -26,19 +39,19 @@ std::optional<uint64_t> ParseCounter(std::string_view text) {
 }  // namespace
 
 StoreResult Store::Impl::Put(OpContext& ctx, const StoreRequest& request, std::string_view value,
-                             uint64_t* cas_out) {
+                             StoreAnswer* answer) {
   ApplyPendingFlush(ctx);
   if (TooLarge(request.key.bytes.size(), value.size())) {
     RefuseStore(ctx, request, StoreResult::kTooLarge);
     return StoreResult::kTooLarge;
   }
   if (request.mode == StoreMode::kAppend || request.mode == StoreMode::kPrepend) {
-    return Concat(ctx, request, value, cas_out);
+    return Concat(ctx, request, value, answer);
   }
-  if (value.size() > kLargeValueBytes) return PutLarge(ctx, request, value, cas_out);
+  if (value.size() > kLargeValueBytes) return PutLarge(ctx, request, value, answer);
   const StoreResult result = Mutate(ctx, request.key, [&](Stripe& stripe, ChunkSource& source) {
     stripe.mutex.AssertHeld();
-    return PutLocked(ctx, stripe, source, request, value, cas_out);
+    return PutLocked(ctx, stripe, source, request, value, answer);
   });
   if (result == StoreResult::kOutOfMemory) RefuseStore(ctx, request, result);
   return result;
@@ -76,7 +89,8 @@ std::optional<StoreResult> Store::Impl::Decide(OpContext& ctx, const StoreReques
         return StoreResult::kNotFound;
       }
       const size_t class_id = LruClassOf(old_handle).id();
-      if (request.compare_cas == 0 || old->cas() != request.compare_cas) {
+      const bool matches = request.compare_cas != 0 && old->cas() == request.compare_cas;
+      if (!matches && !StoresStale(request, *old)) {
         ctx.stats->Add(ClassCounter::cas_badval, class_id);
         return StoreResult::kExists;
       }
@@ -88,18 +102,20 @@ std::optional<StoreResult> Store::Impl::Decide(OpContext& ctx, const StoreReques
 
 std::optional<StoreResult> Store::Impl::PutLocked(OpContext& ctx, Stripe& stripe,
                                                   ChunkSource& source, const StoreRequest& request,
-                                                  std::string_view value, uint64_t* cas_out) {
+                                                  std::string_view value, StoreAnswer* answer) {
+  const IndexStripe::Slot old = FindLive(ctx, stripe, request.key);
+  const Handle old_handle = old ? old.handle() : kNoChunk;
+  const bool stale = old && StoresStale(request, *ItemAt(old_handle));
+  const Deadline deadline = stale ? ItemAt(old_handle)->deadline() : request.deadline;
   const Item::Shape shape{.key_bytes = static_cast<uint8_t>(request.key.bytes.size()),
                           .value_bytes = value.size(),
                           .flags = request.flags,
                           .has_cas = options_.use_cas,
-                          .has_deadline = request.deadline != kNever};
+                          .has_deadline = deadline != kNever};
   const size_t class_id = ClassFor(shape.bytes());
-  const IndexStripe::Slot old = FindLive(ctx, stripe, request.key);
-  const Handle old_handle = old ? old.handle() : kNoChunk;
   Handle chunk = kNoChunk;
   const bool in_place =
-      old && FitsInPlace(old_handle, shape, FirstSegment(request.deadline, ctx.now));
+      old && !stale && FitsInPlace(old_handle, shape, FirstSegment(deadline, ctx.now));
   if (!in_place) {
     chunk = source.Take(class_id, &stripe);
     if (chunk == kNoChunk) {
@@ -116,14 +132,15 @@ std::optional<StoreResult> Store::Impl::PutLocked(OpContext& ctx, Stripe& stripe
   if (in_place) {
     item = Overwrite(ctx, stripe, request, value, old_handle);
   } else {
-    item = BuildItem(chunk, shape, request.key.bytes, ctx.now, request.deadline);
+    item = BuildItem(chunk, shape, request.key.bytes, ctx.now, deadline);
+    item->SetBits(BitsOf(request, stale ? ItemAt(old_handle) : nullptr));
     std::copy(value.begin(), value.end(), item->value_data());
-    if (!Link(ctx, stripe, request.key.hash, chunk, old)) {
+    if (!Link(ctx, stripe, request.key.hash, chunk, old, request.new_cas)) {
       Free(chunk);
       return StoreResult::kOutOfMemory;
     }
   }
-  if (cas_out != nullptr) *cas_out = item->cas();
+  if (answer != nullptr) *answer = {item->cas(), item->value_bytes()};
   return StoreResult::kStored;
 }
 
@@ -147,37 +164,48 @@ Item* Store::Impl::Overwrite(OpContext& ctx, Stripe& stripe, const StoreRequest&
   ctx.stats->Add(ClassCounter::bytes_added, class_id, item->total_bytes());
   ctx.stats->Add(ClassCounter::linked, class_id);
   if (options_.track_sizes) TrackSize(*item, 1);
-  item->set_cas(++stripe.cas);
+  item->set_cas(NextCas(stripe, request.new_cas));
   item->set_ticks(Ticks::At(ctx.now));
   // As good as new: not read yet, but not next to go either.
-  if (item->has(kFetched)) item->ClearBits(kFetched);
-  if (!item->has(kActive)) item->SetBits(kActive);
+  constexpr uint16_t kOld = kFetched | kStale | kTokenSent | kBinaryKey;
+  if (item->has(kOld)) item->ClearBits(kOld);
+  if (const uint16_t bits = kActive | BitsOf(request, nullptr); (item->bits() & bits) != bits) {
+    item->SetBits(bits);
+  }
   NoteDeadline(stripe, request.deadline);
   return item;
 }
 
 StoreResult Store::Impl::Concat(OpContext& ctx, const StoreRequest& request, std::string_view value,
-                                uint64_t* cas_out) {
+                                StoreAnswer* answer) {
   bool is_large = false;
   const StoreResult result = Mutate(ctx, request.key, [&](Stripe& stripe, ChunkSource& source) {
     stripe.mutex.AssertHeld();
-    return ConcatLocked(ctx, stripe, source, request, value, cas_out, &is_large);
+    return ConcatLocked(ctx, stripe, source, request, value, answer, &is_large);
   });
-  return is_large ? ConcatLarge(ctx, request, value, cas_out) : result;
+  return is_large ? ConcatLarge(ctx, request, value, answer) : result;
 }
 
 std::optional<StoreResult> Store::Impl::ConcatLocked(OpContext& ctx, Stripe& stripe,
                                                      ChunkSource& source,
                                                      const StoreRequest& request,
-                                                     std::string_view value, uint64_t* cas_out,
+                                                     std::string_view value, StoreAnswer* answer,
                                                      bool* is_large) {
   const IndexStripe::Slot slot = FindLive(ctx, stripe, request.key);
+  if (!slot && request.join_creates) {
+    *is_large = value.size() > kLargeValueBytes;
+    if (*is_large) return StoreResult::kStored;  // as below
+    StoreRequest first = request;
+    first.mode = StoreMode::kSet;
+    return PutLocked(ctx, stripe, source, first, value, answer);
+  }
   if (!slot) {
     const size_t bytes = ItemShapeBytes(request, value.size());
     ctx.stats->Add(ClassCounter::cmd_set, ClassFor(bytes));
     return StoreResult::kNotStored;
   }
   Item* old = ItemAt(slot.handle());
+  if (request.compare_cas != 0 && old->cas() != request.compare_cas) return StoreResult::kExists;
   Item::Shape shape = old->shape();
   shape.value_bytes += value.size();
   if (TooLarge(shape.key_bytes, shape.value_bytes)) {
@@ -197,14 +225,15 @@ std::optional<StoreResult> Store::Impl::ConcatLocked(OpContext& ctx, Stripe& str
   }
   ctx.stats->Add(ClassCounter::cmd_set, class_id);
   Item* item = BuildItem(chunk, shape, old->key(), ctx.now, old->deadline());
+  item->SetBits(old->bits() & kBinaryKey);
   const std::string_view before = old->small_value();
   const bool append = request.mode == StoreMode::kAppend;
   char* out = item->value_data();
   out = std::copy_n(append ? before.data() : value.data(), append ? before.size() : value.size(),
                     out);
   std::copy_n(append ? value.data() : before.data(), append ? value.size() : before.size(), out);
-  Link(ctx, stripe, request.key.hash, chunk, slot);
-  if (cas_out != nullptr) *cas_out = item->cas();
+  Link(ctx, stripe, request.key.hash, chunk, slot, request.new_cas);
+  if (answer != nullptr) *answer = {item->cas(), item->value_bytes()};
   return StoreResult::kStored;
 }
 
@@ -217,52 +246,85 @@ size_t Store::Impl::ItemShapeBytes(const StoreRequest& request, size_t value_byt
       .bytes();
 }
 
-CounterResult Store::Impl::Arithmetic(OpContext& ctx, const Key& key, bool up, uint64_t delta,
-                                      uint64_t* value_out) {
+CounterResult Store::Impl::Count(OpContext& ctx, const CounterRequest& request,
+                                 CounterAnswer* answer) {
   ApplyPendingFlush(ctx);
-  return Mutate(ctx, key, [&](Stripe& stripe, ChunkSource& source) {
+  return Mutate(ctx, request.key, [&](Stripe& stripe, ChunkSource& source) {
     stripe.mutex.AssertHeld();
-    return ArithmeticLocked(ctx, stripe, source, key, up, delta, value_out);
+    return CountLocked(ctx, stripe, source, request, answer);
   });
 }
 
-std::optional<CounterResult> Store::Impl::ArithmeticLocked(OpContext& ctx, Stripe& stripe,
-                                                           ChunkSource& source, const Key& key,
-                                                           bool up, uint64_t delta,
-                                                           uint64_t* value_out) {
-  const IndexStripe::Slot slot = FindLive(ctx, stripe, key);
+std::optional<CounterResult> Store::Impl::CountLocked(OpContext& ctx, Stripe& stripe,
+                                                      ChunkSource& source,
+                                                      const CounterRequest& request,
+                                                      CounterAnswer* answer) {
+  IndexStripe::Slot slot = FindLive(ctx, stripe, request.key);
+  if (!slot && request.create) return CreateCounter(ctx, stripe, source, request, answer);
   if (!slot) {
-    ctx.stats->Add(up ? ThreadCounter::incr_misses : ThreadCounter::decr_misses);
+    ctx.stats->Add(request.down ? ThreadCounter::decr_misses : ThreadCounter::incr_misses);
     return CounterResult::kNotFound;
   }
   Item* item = ItemAt(slot.handle());
+  if (request.compare_cas && item->cas() != *request.compare_cas) return CounterResult::kExists;
   if (item->has(kLarge)) return CounterResult::kNotANumber;
   const std::optional<uint64_t> before = ParseCounter(item->small_value());
   if (!before) return CounterResult::kNotANumber;
-  const uint64_t after = up ? *before + delta : *before - std::min(*before, delta);
-  std::array<char, kMaxDigits> text;
-  char* const end = std::to_chars(text.data(), text.data() + text.size(), after).ptr;
-  const auto length = static_cast<size_t>(end - text.data());
+  if (request.deadline) {
+    const auto set = SetDeadline(ctx, stripe, source, request.key.hash, &slot, *request.deadline);
+    if (!set) return std::nullopt;
+    if (!*set) return CounterResult::kOutOfMemory;
+    item = ItemAt(slot.handle());
+  }
+  const Digits digits(request.down ? *before - std::min(*before, request.delta)
+                                   : *before + request.delta);
   const size_t room = item->value_bytes();
   const size_t class_id = LruClassOf(slot.handle()).id();
-  if (length <= room) {
-    std::copy_n(text.data(), length, item->value_data());
-    std::fill_n(item->value_data() + length, room - length, ' ');
-    item->set_cas(++stripe.cas);
+  if (digits.text().size() <= room) {
+    char* end = std::copy_n(digits.text().data(), digits.text().size(), item->value_data());
+    std::fill_n(end, room - digits.text().size(), ' ');
+    item->set_cas(NextCas(stripe, request.new_cas));
   } else {
     Item::Shape shape = item->shape();
-    shape.value_bytes = length;
+    shape.value_bytes = digits.text().size();
     const Handle chunk = source.Take(ClassFor(shape.bytes()), &stripe);
     if (chunk == kNoChunk) {
       if (source.exhausted()) return CounterResult::kOutOfMemory;
       return std::nullopt;
     }
     Item* longer = BuildItem(chunk, shape, item->key(), ctx.now, item->deadline());
-    std::copy_n(text.data(), length, longer->value_data());
-    Link(ctx, stripe, key.hash, chunk, slot);
+    longer->SetBits(item->bits() & kBinaryKey);
+    std::copy_n(digits.text().data(), digits.text().size(), longer->value_data());
+    Link(ctx, stripe, request.key.hash, chunk, slot, request.new_cas);
+    item = longer;
   }
-  ctx.stats->Add(up ? ClassCounter::incr_hits : ClassCounter::decr_hits, class_id);
-  *value_out = after;
+  ctx.stats->Add(request.down ? ClassCounter::decr_hits : ClassCounter::incr_hits, class_id);
+  *answer = {digits.number(), item->cas(), item->deadline()};
+  return CounterResult::kDone;
+}
+
+std::optional<CounterResult> Store::Impl::CreateCounter(OpContext& ctx, Stripe& stripe,
+                                                        ChunkSource& source,
+                                                        const CounterRequest& request,
+                                                        CounterAnswer* answer) {
+  const Digits digits(request.initial);
+  const Item::Shape shape{.key_bytes = static_cast<uint8_t>(request.key.bytes.size()),
+                          .value_bytes = digits.text().size(),
+                          .flags = 0,
+                          .has_cas = options_.use_cas,
+                          .has_deadline = request.create_deadline != kNever};
+  const Handle chunk = source.Take(ClassFor(shape.bytes()), &stripe);
+  if (chunk == kNoChunk && !source.exhausted()) return std::nullopt;
+  ctx.stats->Add(request.down ? ThreadCounter::decr_misses : ThreadCounter::incr_misses);
+  if (chunk == kNoChunk) return CounterResult::kOutOfMemory;
+  Item* item = BuildItem(chunk, shape, request.key.bytes, ctx.now, request.create_deadline);
+  if (request.binary_key) item->SetBits(kBinaryKey);
+  std::copy_n(digits.text().data(), digits.text().size(), item->value_data());
+  if (!Link(ctx, stripe, request.key.hash, chunk, {}, request.new_cas)) {
+    Free(chunk);
+    return CounterResult::kOutOfMemory;
+  }
+  *answer = {request.initial, item->cas(), item->deadline()};
   return CounterResult::kDone;
 }
 

@@ -118,7 +118,7 @@ UploadRefusal Store::Impl::BeginUpload(OpContext& ctx, const StoreRequest& reque
 }
 
 StoreResult Store::Impl::FinishUpload(OpContext& ctx, std::unique_ptr<Upload> upload,
-                                      uint64_t* cas_out) {
+                                      StoreAnswer* answer) {
   auto& whole = static_cast<UploadImpl&>(*upload);
   const StoreRequest& request = whole.request();
   if (request.mode == StoreMode::kAppend || request.mode == StoreMode::kPrepend) {
@@ -131,13 +131,13 @@ StoreResult Store::Impl::FinishUpload(OpContext& ctx, std::unique_ptr<Upload> up
     StoreRequest again = request;
     again.key.bytes = key;
     upload.reset();
-    return Concat(ctx, again, value, cas_out);
+    return Concat(ctx, again, value, answer);
   }
-  return LinkLarge(ctx, whole, cas_out, nullptr);
+  return LinkLarge(ctx, whole, answer, nullptr);
 }
 
 // With `only_over`: only if the key's item is still that one, else nothing happens (kExists).
-StoreResult Store::Impl::LinkLarge(OpContext& ctx, UploadImpl& upload, uint64_t* cas_out,
+StoreResult Store::Impl::LinkLarge(OpContext& ctx, UploadImpl& upload, StoreAnswer* answer,
                                    const Unchanged* only_over) {
   const StoreRequest& request = upload.request();
   const Item::Shape shape{.key_bytes = static_cast<uint8_t>(request.key.bytes.size()),
@@ -170,17 +170,23 @@ StoreResult Store::Impl::LinkLarge(OpContext& ctx, UploadImpl& upload, uint64_t*
           Free(chunk);
           return refused;
         }
-        Item* item = BuildItem(chunk, shape, request.key.bytes, ctx.now, request.deadline);
+        const bool stale =
+            only_over == nullptr && old_item != nullptr && StoresStale(request, *old_item);
+        Item* item = BuildItem(chunk, shape, request.key.bytes, ctx.now,
+                               stale ? old_item->deadline() : request.deadline);
+        item->SetBits(only_over != nullptr && old_item != nullptr
+                          ? static_cast<uint16_t>(old_item->bits() & kBinaryKey)
+                          : BitsOf(request, stale ? old_item : nullptr));
         auto* header = new (item->large())
             LargeHeader{static_cast<uint32_t>(shape.value_bytes), {1}, upload.first(), 0};
         for (Handle at = header->first_piece; at != kNoChunk; at = space().At<Piece>(at)->next) {
           space().At<Piece>(at)->owner = chunk;
         }
-        if (!Link(ctx, stripe, request.key.hash, chunk, old)) {
+        if (!Link(ctx, stripe, request.key.hash, chunk, old, request.new_cas)) {
           Free(chunk);
           return StoreResult::kOutOfMemory;
         }
-        if (cas_out != nullptr) *cas_out = item->cas();
+        if (answer != nullptr) *answer = {item->cas(), item->value_bytes()};
         upload.Disown();
         return StoreResult::kStored;
       });
@@ -190,19 +196,19 @@ StoreResult Store::Impl::LinkLarge(OpContext& ctx, UploadImpl& upload, uint64_t*
 
 // A large value given whole.
 StoreResult Store::Impl::PutLarge(OpContext& ctx, const StoreRequest& request,
-                                  std::string_view value, uint64_t* cas_out) {
+                                  std::string_view value, StoreAnswer* answer) {
   UploadImpl upload(*this, request, value.size(), /*gated=*/false);
   if (!upload.Write(ctx, value)) {
     RefuseStore(ctx, request, StoreResult::kOutOfMemory);
     return StoreResult::kOutOfMemory;
   }
-  return LinkLarge(ctx, upload, cas_out, nullptr);
+  return LinkLarge(ctx, upload, answer, nullptr);
 }
 
 // Append or prepend whose result is large.  The old value is copied from a pin, then linked if the
 // key still holds the very same item; else all over again.
 StoreResult Store::Impl::ConcatLarge(OpContext& ctx, const StoreRequest& request,
-                                     std::string_view value, uint64_t* cas_out) {
+                                     std::string_view value, StoreAnswer* answer) {
   for (;;) {
     Unchanged old;
     Pin pin;
@@ -213,19 +219,24 @@ StoreResult Store::Impl::ConcatLarge(OpContext& ctx, const StoreRequest& request
       Stripe& stripe = StripeOf(request.key.hash);
       StripeLock lock(stripe.mutex);
       const IndexStripe::Slot slot = FindLive(ctx, stripe, request.key);
-      if (!slot) return StoreResult::kNotStored;
-      Item* item = ItemAt(slot.handle());
-      if (TooLarge(item->key_bytes(), item->value_bytes() + value.size())) {
-        ctx.stats->Add(ThreadCounter::store_too_large);
-        return StoreResult::kTooLarge;
-      }
-      old = {item, item->cas(), item->deadline(), {}};
-      whole.flags = item->flags();
-      whole.deadline = item->deadline();
-      if (item->has(kLarge)) {
-        pin = MakePin(item);
-      } else {
-        small = item->small_value();
+      if (!slot && !request.join_creates) return StoreResult::kNotStored;
+      if (slot) {
+        Item* item = ItemAt(slot.handle());
+        if (request.compare_cas != 0 && item->cas() != request.compare_cas) {
+          return StoreResult::kExists;
+        }
+        if (TooLarge(item->key_bytes(), item->value_bytes() + value.size())) {
+          ctx.stats->Add(ThreadCounter::store_too_large);
+          return StoreResult::kTooLarge;
+        }
+        old = {item, item->cas(), item->deadline(), {}};
+        whole.flags = item->flags();
+        whole.deadline = item->deadline();
+        if (item->has(kLarge)) {
+          pin = MakePin(item);
+        } else {
+          small = item->small_value();
+        }
       }
     }
     const size_t old_bytes = pin.size() + small.size();
@@ -242,7 +253,7 @@ StoreResult Store::Impl::ConcatLarge(OpContext& ctx, const StoreRequest& request
     if (!written)
       return StoreResult::kNotStored;  // memcached's answer when joining finds no memory
     old.small = small;
-    const StoreResult result = LinkLarge(ctx, upload, cas_out, &old);
+    const StoreResult result = LinkLarge(ctx, upload, answer, &old);
     if (result == StoreResult::kOutOfMemory) return StoreResult::kNotStored;
     if (result != StoreResult::kExists) return result;
   }

@@ -26,20 +26,19 @@ std::string_view SecondWord(const Frame& frame) {
 
 // delete key → DELETED or NOT_FOUND; further words mean nothing.
 Outcome Delete(CommandContext& ctx, const Frame& frame) {
-  const bool deleted = ctx.store.Delete(ctx.op, ctx.key) == DeleteResult::kDeleted;
+  const bool deleted = ctx.store.Delete(ctx.op, {.key = ctx.key}) == DeleteResult::kDeleted;
   return Answer(ctx, frame, deleted ? kDeleted : kNotFound);
 }
 
-Outcome Count(CommandContext& ctx, const Frame& frame,
-              CounterResult (Store::*change)(OpContext&, const Key&, uint64_t, uint64_t*)) {
+Outcome Count(CommandContext& ctx, const Frame& frame, bool down) {
   const auto delta = ParseUint64(SecondWord(frame));
   if (!delta) return Answer(ctx, frame, kBadDelta);
-  uint64_t value = 0;
-  switch ((ctx.store.*change)(ctx.op, ctx.key, *delta, &value)) {
+  CounterAnswer answer;
+  switch (ctx.store.Count(ctx.op, {.key = ctx.key, .down = down, .delta = *delta}, &answer)) {
     case CounterResult::kDone: {
       if (frame.noreply) return Outcome::kDone;
       ReplyWriter reply(ctx.out);
-      reply.Number(value);
+      reply.Number(answer.value);
       reply.Text(kCrlf);
       reply.Done();
       return Outcome::kDone;
@@ -57,14 +56,10 @@ Outcome Count(CommandContext& ctx, const Frame& frame,
 }
 
 // incr key delta → the new value.
-Outcome Incr(CommandContext& ctx, const Frame& frame) {
-  return Count(ctx, frame, &Store::Increment);
-}
+Outcome Incr(CommandContext& ctx, const Frame& frame) { return Count(ctx, frame, /*down=*/false); }
 
 // decr key delta → the new value, not below 0.
-Outcome Decr(CommandContext& ctx, const Frame& frame) {
-  return Count(ctx, frame, &Store::Decrement);
-}
+Outcome Decr(CommandContext& ctx, const Frame& frame) { return Count(ctx, frame, /*down=*/true); }
 
 // touch key exptime → TOUCHED or NOT_FOUND.
 Outcome Touch(CommandContext& ctx, const Frame& frame) {

@@ -92,7 +92,7 @@ TEST_CASE("a stored value is read back with its flags", "[core][store]") {
   uint32_t read_flags = 99;
   CHECK(f.Get("k", nullptr, &read_flags) == value);
   CHECK(read_flags == flags);
-  CHECK(f.store.Delete(f.ctx, f.store.MakeKey("k")) == DeleteResult::kDeleted);
+  CHECK(f.store.Delete(f.ctx, {.key = f.store.MakeKey("k")}) == DeleteResult::kDeleted);
   CHECK(f.Get("k") == "-");
   CHECK(f.store.Info().items == 0);
   CHECK(f.store.Info().item_bytes == 0);
@@ -138,22 +138,26 @@ TEST_CASE("append and prepend join values across the border of large ones", "[co
 TEST_CASE("counters wrap upwards, stop at zero downwards and keep their width", "[core][store]") {
   Fixture f;
   const Key key = f.store.MakeKey("n");
-  uint64_t value = 0;
-  CHECK(f.store.Increment(f.ctx, key, 1, &value) == CounterResult::kNotFound);
+  const auto count = [&](bool down, uint64_t delta) {
+    CounterAnswer answer;
+    const CounterResult result =
+        f.store.Count(f.ctx, {.key = key, .down = down, .delta = delta}, &answer);
+    return std::pair(result, answer.value);
+  };
+  CHECK(count(false, 1).first == CounterResult::kNotFound);
   f.Put("n", "10");
-  CHECK(f.store.Increment(f.ctx, key, 1, &value) == CounterResult::kDone);
-  CHECK(value == 11);
-  CHECK(f.store.Decrement(f.ctx, key, 2, &value) == CounterResult::kDone);
+  CHECK(count(false, 1) == std::pair(CounterResult::kDone, uint64_t{11}));
+  CHECK(count(true, 2).first == CounterResult::kDone);
   CHECK(f.Get("n") == "9 ");
-  CHECK(f.store.Decrement(f.ctx, key, 100, &value) == CounterResult::kDone);
+  CHECK(count(true, 100).first == CounterResult::kDone);
   CHECK(f.Get("n") == "0 ");
-  CHECK(f.store.Increment(f.ctx, key, 18446744073709551615ULL, &value) == CounterResult::kDone);
+  CHECK(count(false, 18446744073709551615ULL).first == CounterResult::kDone);
   CHECK(f.Get("n") == "18446744073709551615");
-  CHECK(f.store.Increment(f.ctx, key, 1, &value) == CounterResult::kDone);
+  CHECK(count(false, 1).first == CounterResult::kDone);
   CHECK(f.Get("n") == "0                   ");
   for (const char* text : {"", "abc", "-1", "12abc", "99999999999999999999"}) {
     f.Put("n", text);
-    CHECK(f.store.Increment(f.ctx, key, 1, &value) == CounterResult::kNotANumber);
+    CHECK(count(false, 1).first == CounterResult::kNotANumber);
   }
 }
 
@@ -320,7 +324,7 @@ TEST_CASE("a pinned value stays whole whatever happens to its key", "[core][stor
   Pin pin;
   f.store.Read(f.ctx, f.store.MakeKey("k"), {},
                [&](const ValueView& view) { pin = view.MakePin(); });
-  SECTION("deleted") { f.store.Delete(f.ctx, f.store.MakeKey("k")); }
+  SECTION("deleted") { f.store.Delete(f.ctx, {.key = f.store.MakeKey("k")}); }
   SECTION("replaced") { f.Put("k", "x"); }
   SECTION("under eviction and page moves") {
     for (int i = 0; i < 50000; ++i) f.Put("o" + std::to_string(i), std::string(1000, 'o'));
@@ -352,7 +356,7 @@ TEST_CASE("an upload arrives in pieces and leaves nothing when it is given up",
     REQUIRE(upload->complete());
     CHECK(f.store.FinishUpload(f.ctx, std::move(upload)) == StoreResult::kStored);
     CHECK(f.Get("k") == std::string(size, 'u'));
-    f.store.Delete(f.ctx, request.key);
+    f.store.Delete(f.ctx, {.key = request.key});
   } else {
     upload.reset();
     CHECK(f.Get("k") == "-");
@@ -406,13 +410,13 @@ TEST_CASE("random operations agree with a map", "[core][store][model]") {
         REQUIRE(stored == (found != model.end()));
         if (stored) model[key] += value;
         if (stored && model[key].size() > 500000) {
-          REQUIRE(f.store.Delete(f.ctx, f.store.MakeKey(key)) == DeleteResult::kDeleted);
+          REQUIRE(f.store.Delete(f.ctx, {.key = f.store.MakeKey(key)}) == DeleteResult::kDeleted);
           model.erase(key);
         }
         break;
       }
       case 4:
-        REQUIRE((f.store.Delete(f.ctx, f.store.MakeKey(key)) == DeleteResult::kDeleted) ==
+        REQUIRE((f.store.Delete(f.ctx, {.key = f.store.MakeKey(key)}) == DeleteResult::kDeleted) ==
                 (found != model.end()));
         model.erase(key);
         break;
@@ -460,7 +464,7 @@ TEST_CASE("many threads read no torn, foreign or stale value", "[core][store][th
       const size_t size = random() % 40 == 0 ? random() % 100000 : random() % 3000;
       switch (random() % 16) {
         case 0:
-          store.Delete(ctx, key);
+          store.Delete(ctx, {.key = key});
           break;
         case 1:
           store.Touch(ctx, key, ctx.now + 20);

@@ -132,7 +132,8 @@ TEST_CASE("a pinned value is sent as it was, whatever happens to its key", "[pro
   ReplyBuffer out;
   out.AppendPin(PinOf(world));
   out.Drop(1000);
-  CHECK(world.store.Delete(world.context, world.store.MakeKey("large")) == DeleteResult::kDeleted);
+  CHECK(world.store.Delete(world.context, {.key = world.store.MakeKey("large")}) ==
+        DeleteResult::kDeleted);
   StoreLarge(world, std::string(150'000, 'z'));
   CHECK(out.ToString() == value.substr(1000));
 }
