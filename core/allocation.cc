@@ -16,6 +16,7 @@ constexpr unsigned kVictimAttempts = 16;
 // Rounds without any progress before memory counts as exhausted: all of it is pinned or in flight.
 constexpr unsigned kAllocateRounds = 2000;
 constexpr unsigned kRoundsBeforeSleep = 64;
+constexpr int kAutomoveEager = 2;     // asks at every eviction
 constexpr size_t kPagesPerClass = 4;  // with so many there is no need to share
 
 }  // namespace
@@ -46,9 +47,12 @@ void Store::Impl::Free(Handle chunk) {
 
 // Every so many evictions a class asks whether another one's items are older than its own.
 bool Store::Impl::TimeToSteal(SlabClass& slab_class) {
-  if (options_.automove == 0) return false;
+  const int automove = tuning_.automove.load(std::memory_order_relaxed);
+  if (automove == 0) return false;
   const auto interval =
-      static_cast<uint32_t>(std::clamp<size_t>(slab_class.chunks_per_page() / 8, 1, 64));
+      automove == kAutomoveEager
+          ? 1
+          : static_cast<uint32_t>(std::clamp<size_t>(slab_class.chunks_per_page() / 8, 1, 64));
   auto& count = evictions_since_look_[slab_class.id()];
   return count.load(std::memory_order_relaxed) >= interval;
 }
@@ -121,7 +125,7 @@ Handle Store::Impl::PickVictim(OpContext& ctx, SlabClass& slab_class, unsigned s
   Handle victim = kNoChunk;
   {
     ClassLock lock(slab_class.mutex());
-    victim = slab_class.PickVictim(tuning_, Ticks::At(ctx.now), skip, &moves);
+    victim = slab_class.PickVictim(Lru(), Ticks::At(ctx.now), skip, &moves);
     if (victim != kNoChunk) *hash = HashOf(victim);
   }
   CountMoves(ctx, slab_class.id(), moves);

@@ -12,6 +12,7 @@ namespace {
 
 constexpr unsigned kBalancePerClass = 500;  // moves under one lock
 constexpr size_t kBucketsPerLock = 16;      // of the index, while the crawler holds a stripe
+constexpr size_t kBucketsPerSlice = 128;    // about a thousand items, between two rests
 constexpr size_t kWholePass = ~size_t{0};
 constexpr TimeMs kCrawlEveryMs = 1000;
 // The crawler rests so many times as long as it worked: at most 2 % of a core.
@@ -37,7 +38,7 @@ void Store::Impl::RunMaintainer(OpContext& ctx) {
     {
       ClassLock lock(classes_[id].mutex());
       if (classes_[id].items() == 0) continue;
-      moves = classes_[id].Balance(tuning_, Ticks::At(ctx.now), kBalancePerClass);
+      moves = classes_[id].Balance(Lru(), Ticks::At(ctx.now), kBalancePerClass);
     }
     CountMoves(ctx, id, moves);
   }
@@ -62,6 +63,8 @@ void Store::Impl::CrawlStripe(OpContext& ctx, Stripe& stripe, size_t at, size_t 
     Item* item = ItemAt(handle);
     const size_t class_id = LruClassOf(handle).id();
     ctx.stats->Add(ClassCounter::crawler_items_checked, class_id);
+    crawled_items_.store(crawled_items_.load(std::memory_order_relaxed) + 1,
+                         std::memory_order_relaxed);
     if (Expired(*item, ctx.now) || Flushed(*item)) {
       ctx.stats->Add(ClassCounter::crawler_reclaimed, class_id);
       if (!item->has(kFetched)) ctx.stats->Add(ClassCounter::expired_unfetched, class_id);
@@ -79,12 +82,13 @@ void Store::Impl::CrawlStripe(OpContext& ctx, Stripe& stripe, size_t at, size_t 
   }
 }
 
-void Store::Impl::RunCrawler(OpContext& ctx, size_t buckets) {
+bool Store::Impl::RunCrawler(OpContext& ctx, size_t buckets) {
   const std::lock_guard<std::mutex> guard(crawl_mutex_);
   if (crawl_.stripe == 0 && crawl_.bucket == 0) {
     ctx.stats->Add(ThreadCounter::crawler_starts);
     crawl_.epoch_at_start = epoch_.load(std::memory_order_acquire);
-    crawl_.every_item = swept_epoch_.load(std::memory_order_relaxed) != crawl_.epoch_at_start ||
+    crawl_.every_item = crawl_asked_.exchange(false, std::memory_order_relaxed) ||
+                        swept_epoch_.load(std::memory_order_relaxed) != crawl_.epoch_at_start ||
                         ctx.now - last_refresh_ >= Ticks::kRefreshMs;
   }
   for (size_t done = 0; crawl_.stripe < stripe_count_ && done < buckets;) {
@@ -109,13 +113,16 @@ void Store::Impl::RunCrawler(OpContext& ctx, size_t buckets) {
     crawl_.bucket = 0;
     ++crawl_.stripe;
   }
-  if (crawl_.stripe < stripe_count_) return;
+  if (crawl_.stripe < stripe_count_) return false;
   if (crawl_.every_item) {
     swept_epoch_.store(crawl_.epoch_at_start, std::memory_order_release);
     last_refresh_ = ctx.now;
   }
   crawl_ = {};
+  return true;
 }
+
+bool Store::Impl::StartCrawl() { return !crawl_asked_.exchange(true, std::memory_order_relaxed); }
 
 void Store::Impl::BumpEpoch(OpContext& ctx) {
   const std::lock_guard<std::mutex> guard(flush_mutex_);
@@ -128,13 +135,35 @@ void Store::Impl::BumpEpoch(OpContext& ctx) {
 }
 
 void Store::Impl::CrawlRound(OpContext& ctx) {
-  const bool sweep =
+  const bool asked =
+      crawl_asked_.load(std::memory_order_relaxed) ||
       swept_epoch_.load(std::memory_order_relaxed) != epoch_.load(std::memory_order_relaxed);
-  if (!sweep && ctx.now < next_crawl_.load(std::memory_order_relaxed)) return;
+  const auto enabled = [this] { return tuning_.crawler.load(std::memory_order_relaxed); };
+  if (!enabled()) return;
+  if (!asked && ctx.now < next_crawl_.load(std::memory_order_relaxed)) return;
+  crawling_.store(true, std::memory_order_relaxed);
   const uint64_t before = ThreadCpuMs();
-  RunCrawler(ctx, kWholePass);
+  const uint64_t first = crawled_items_.load(std::memory_order_relaxed);
+  uint64_t checked = first;  // when the last slice ended
+  while (enabled() && !RunCrawler(ctx, kBucketsPerSlice)) {
+    const uint64_t now_checked = crawled_items_.load(std::memory_order_relaxed);
+    const uint32_t most = tuning_.crawler_tocrawl.load(std::memory_order_relaxed);
+    if (most != 0 && now_checked - first >= most) break;
+    const unsigned sleep_us = tuning_.crawler_sleep_us.load(std::memory_order_relaxed);
+    if (now_checked != checked && sleep_us != 0 && !Rest(std::chrono::microseconds(sleep_us))) {
+      break;
+    }
+    checked = now_checked;
+    ctx.now = clock_.NowMs();
+  }
+  crawling_.store(false, std::memory_order_relaxed);
   const TimeMs rest = (ThreadCpuMs() - before) * kRestFactor;
   next_crawl_.store(ctx.now + std::max<TimeMs>(kCrawlEveryMs, rest), std::memory_order_relaxed);
+}
+
+bool Store::Impl::Rest(std::chrono::microseconds time) {
+  std::unique_lock<std::mutex> lock(stop_mutex_);
+  return !stop_changed_.wait_for(lock, time, [this] { return stopping_; });
 }
 
 void Store::Impl::RunAll(OpContext& ctx) {
@@ -164,7 +193,7 @@ void Store::Impl::StartThreads() {
     pthread_setname_np(threads_.back().native_handle(), name);
   };
   if (options_.maintainer) start("larder-lru", &Impl::RunMaintainer, kMaintainerMs);
-  if (options_.crawler) start("larder-crawler", &Impl::CrawlRound, kCrawlerMs);
+  start("larder-crawler", &Impl::CrawlRound, kCrawlerMs);  // idle when it is not wanted
   start("larder-pages", &Impl::RunPageMover, kMoverMs);
 }
 

@@ -17,7 +17,8 @@ namespace {
 
 constexpr unsigned kPageAttempts = 8;    // pages of a class to try when some are pinned
 constexpr unsigned kEvacuatePasses = 3;  // over one page, for chunks in somebody's hands
-constexpr TimeMs kHungerMs = 200;        // how long a dry pool is followed by a reserve
+// How long a dry pool is followed by a reserve, for each second of slab_automove_window.
+constexpr TimeMs kHungerMs = 20;
 constexpr size_t kReservePages = 1;
 constexpr double kLeastAdvantage = 2;  // ticks: below it two ages are the same
 constexpr double kUsualRatio = 0.8;    // slab_automove_ratio's default: neither eager nor slow
@@ -71,7 +72,9 @@ Store::Impl::Donor Store::Impl::FindDonor(TimeMs now, size_t for_class, bool mus
   }
   if (roomiest.slab_class != nullptr) return roomiest;
   const double least = (own_age + kLeastAdvantage) * kUsualRatio;
-  if (must || own_age < 0 || oldest_age * options_.automove_ratio > least) return oldest;
+  if (must || own_age < 0 ||
+      oldest_age * tuning_.automove_ratio.load(std::memory_order_relaxed) > least)
+    return oldest;
   return {};
 }
 
@@ -266,14 +269,74 @@ void Store::Impl::MovePiece(Item* item, Handle from, Handle to) {
   Free(from);
 }
 
+LimitResult Store::Impl::SetMemoryLimit(uint64_t bytes) {
+  if (options_.preallocate || options_.lock_memory) return LimitResult::kFixed;
+  const uint64_t reach = (pool_.capacity() - 1) * uint64_t{kPageBytes};  // page 0 is not used
+  if (bytes > reach || bytes / 2 < options_.max_item_bytes) return LimitResult::kOutOfReach;
+  pool_.SetLimit(bytes);
+  return LimitResult::kDone;
+}
+
+ReassignResult Store::Impl::Reassign(int64_t from, int64_t to) {
+  if (from == to) return ReassignResult::kSame;
+  const auto count = static_cast<int64_t>(sizes_.count());
+  const auto spare = [&](int64_t id) {
+    SlabClass& own = classes_[static_cast<size_t>(id)];
+    ClassLock lock(own.mutex());
+    return own.pages() > 1 && (options_.evict || own.available() >= own.chunks_per_page());
+  };
+  if (from == -1) {
+    for (int64_t id = 1; id <= count && from == -1; ++id) {
+      if (id != to && spare(id)) from = id;
+    }
+  }
+  if (from < 0 || from > count || to < 0 || to > count) return ReassignResult::kBadClass;
+  if (from == 0 ? pool_.free_pages() == 0 : !spare(from)) return ReassignResult::kNoSpare;
+  uint32_t none = 0;
+  const uint32_t wish =
+      kAsked | static_cast<uint32_t>(from) << kSourceShift | static_cast<uint32_t>(to);
+  return asked_move_.compare_exchange_strong(none, wish, std::memory_order_acq_rel)
+             ? ReassignResult::kStarted
+             : ReassignResult::kBusy;
+}
+
+void Store::Impl::MoveAskedPage(OpContext& ctx) {
+  const uint32_t wish = asked_move_.load(std::memory_order_acquire) & ~kAsked;
+  const size_t from = wish >> kSourceShift;
+  const size_t to = wish & (kMaxClasses - 1);
+  if (from == 0) {
+    (void)AddPageFromPool(classes_[to]);
+  } else {
+    Donor donor{&classes_[from], false};
+    {
+      ClassLock lock(classes_[from].mutex());
+      donor.fragmented = classes_[from].available() >= classes_[from].chunks_per_page();
+    }
+    PageIndex page = kNoPage;
+    MutexLock mover(mover_mutex_);
+    if (TakePage(ctx, donor, &page)) {
+      if (to == 0) {
+        pool_.Release(page);
+      } else {
+        ClassLock lock(classes_[to].mutex());
+        classes_[to].AddPage(page);
+      }
+    }
+  }
+  asked_move_.store(0, std::memory_order_release);
+}
+
 void Store::Impl::RunPageMover(OpContext& ctx) {
-  while (pool_.ExcessPages() != 0 && StealPage(ctx, 0, /*must=*/true)) {
+  if (asked_move_.load(std::memory_order_acquire) != 0) MoveAskedPage(ctx);
+  while (options_.evict && pool_.ExcessPages() != 0 && StealPage(ctx, 0, /*must=*/true)) {
   }
   pool_.ReleaseExcess();
   const TimeMs hunger = last_hunger_.load(std::memory_order_relaxed);
-  const bool hungry = hunger != 0 && ctx.now < hunger + kHungerMs;
+  const TimeMs minded = kHungerMs * tuning_.automove_window.load(std::memory_order_relaxed);
+  const bool hungry = hunger != 0 && ctx.now < hunger + minded;
   const bool full = pool_.backed_pages() >= pool_.LimitPages();
-  if (!options_.evict || options_.automove == 0 || !hungry || !full) return;
+  const bool automove = tuning_.automove.load(std::memory_order_relaxed) != 0;
+  if (!options_.evict || !automove || !hungry || !full) return;
   if (pool_.free_pages() >= kReservePages) return;
   PageIndex page = kNoPage;
   {

@@ -35,9 +35,10 @@ void Store::Impl::Unlink(OpContext& ctx, Stripe& stripe, uint64_t hash, IndexStr
 }
 
 Segment Store::Impl::FirstSegment(Deadline deadline, TimeMs now) const {
-  if (!tuning_.segmented) return Segment::kCold;
-  if (options_.temporary_ttl_seconds >= 0 && deadline != kNever) {
-    const auto ttl_ms = static_cast<uint64_t>(options_.temporary_ttl_seconds) * 1000;
+  if (!tuning_.segmented.load(std::memory_order_relaxed)) return Segment::kCold;
+  const int64_t temporary = tuning_.temporary_ttl_seconds.load(std::memory_order_relaxed);
+  if (temporary >= 0 && deadline != kNever) {
+    const auto ttl_ms = static_cast<uint64_t>(temporary) * 1000;
     if (deadline <= now + ttl_ms) return Segment::kTemp;
   }
   return Segment::kHot;
@@ -238,6 +239,10 @@ size_t Store::ItemBytes(size_t key_bytes, size_t value_bytes, bool flags, bool e
                      .has_deadline = expires}
       .bytes();
 }
+StoreTuning& Store::tuning() { return impl_->tuning_; }
+LimitResult Store::SetMemoryLimit(uint64_t bytes) { return impl_->SetMemoryLimit(bytes); }
+ReassignResult Store::Reassign(int64_t from, int64_t to) { return impl_->Reassign(from, to); }
+bool Store::StartCrawl() { return impl_->StartCrawl(); }
 void Store::RunMaintenance(OpContext& ctx) { impl_->RunAll(ctx); }
 void Store::CheckInvariants() const { impl_->CheckInvariants(); }
 

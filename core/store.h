@@ -20,6 +20,7 @@
 #include "core/base/clock.h"
 #include "core/base/hash.h"
 #include "core/thread_stats.h"
+#include "core/tuning.h"
 
 namespace larder {
 
@@ -48,8 +49,13 @@ struct StoreOptions {
   int64_t temporary_ttl_seconds = -1;  // below it a new item goes to TEMP; negative: never
   bool maintainer = true;              // lru_maintainer
   bool crawler = true;                 // lru_crawler
+  bool reassign = true;                // slab_reassign: Reassign() is allowed
   int automove = 1;                    // slab_automove: 0 only when nothing else helps, 1, 2
   double automove_ratio = 0.8;
+  double automove_freeratio = 0.01;
+  unsigned automove_window = 10;    // how long a class that was short of pages is minded
+  unsigned crawler_sleep_us = 100;  // between two slices of a pass
+  uint32_t crawler_tocrawl = 0;     // items a round; 0: all
   bool track_sizes = false;
   unsigned threads = 4;    // how many will call; sizes the locks
   bool background = true;  // false: no thread of its own, RunMaintenance() instead
@@ -225,6 +231,16 @@ enum class UploadRefusal : uint8_t {
   kBusy,         // uploads already hold as much as they may: ask again after a few milliseconds
 };
 
+// What SetMemoryLimit() says to a new limit.
+enum class LimitResult : uint8_t {
+  kDone,
+  kFixed,       // all memory was taken at the start
+  kOutOfReach,  // above the address space reserved at the start, or too small for -I
+};
+
+// What Reassign() says to the wish to move a page.
+enum class ReassignResult : uint8_t { kStarted, kBusy, kBadClass, kNoSpare, kSame };
+
 // One slab class, for statistics.
 struct ClassInfo {
   size_t id = 0;
@@ -248,7 +264,8 @@ struct StoreInfo {
   uint64_t index_bytes = 0;
   unsigned index_power = 0;  // log2 of the index's slots
   bool index_growing = false;
-  bool maintenance_running = false;
+  bool crawler_running = false;
+  bool reassign_running = false;
 };
 
 // An item, for dumps and debugging.  Copies.
@@ -312,6 +329,16 @@ class Store {
   // Everything stored before `when` is gone from then on; a moment not after now: at once.
   // Counts cmd_flush.  O(1); the memory comes back in the background.
   void FlushAll(OpContext& ctx, TimeMs when);
+
+  // What may be changed at run time.
+  [[nodiscard]] StoreTuning& tuning();
+  // From now on; a lower limit gives pages back in the background.  Without eviction only free
+  // ones.
+  LimitResult SetMemoryLimit(uint64_t bytes);
+  // Moves a page of class `from` (-1: of any) to `to` in the background; class 0 is the pool.
+  ReassignResult Reassign(int64_t from, int64_t to);
+  // Looks at every item in the background, now.  False: that is going on.
+  bool StartCrawl();
 
   // Statistics.
   [[nodiscard]] StoreInfo Info() const;

@@ -7,6 +7,7 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
@@ -128,11 +129,15 @@ class Store::Impl {
   // Gives pages back to the pool while there are more than the limit, and keeps a few in reserve
   // while classes ask for them.
   void RunPageMover(OpContext& ctx);
+  LimitResult SetMemoryLimit(uint64_t bytes);
+  ReassignResult Reassign(int64_t from, int64_t to);
 
   // --- Background (maintenance.cc) ---
   void RunMaintainer(OpContext& ctx);
-  // Removes expired and flushed items; at most about `buckets` buckets of the index.
-  void RunCrawler(OpContext& ctx, size_t buckets);
+  // Removes expired and flushed items; at most about `buckets` buckets of the index.  True when the
+  // pass is over.
+  bool RunCrawler(OpContext& ctx, size_t buckets);
+  bool StartCrawl();
   void RunAll(OpContext& ctx);
 
   // --- Statistics (store_info.cc) ---
@@ -282,12 +287,24 @@ class Store::Impl {
   void MoveItem(OpContext& ctx, Stripe& stripe, IndexStripe::Slot slot, Handle to)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);
 
+  // A page that Reassign() asked for.
+  void MoveAskedPage(OpContext& ctx);
+  [[nodiscard]] LruTuning Lru() const {
+    return {.segmented = tuning_.segmented.load(std::memory_order_relaxed),
+            .hot_percent = tuning_.hot_percent.load(std::memory_order_relaxed),
+            .warm_percent = tuning_.warm_percent.load(std::memory_order_relaxed),
+            .hot_max_factor = tuning_.hot_max_factor.load(std::memory_order_relaxed),
+            .warm_max_factor = tuning_.warm_max_factor.load(std::memory_order_relaxed)};
+  }
+
   void ReserveIndex();
   void StartThreads();
   void StopThreads();
   void ThreadMain(void (Impl::*round)(OpContext&), unsigned idle_ms);
   void UpdateIndexCharge(Stripe& stripe, size_t before) ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);
   void CrawlRound(OpContext& ctx);
+  // False: the store is being taken apart.
+  bool Rest(std::chrono::microseconds time);
   void CrawlStripe(OpContext& ctx, Stripe& stripe, size_t at, size_t buckets,
                    Deadline* next_expiry);
   void TrackSize(const Item& item, int64_t change);
@@ -307,7 +324,7 @@ class Store::Impl {
   const KeyHasher hasher_;
   PagePool pool_;
   const SlabSizes sizes_;
-  const LruTuning tuning_;
+  StoreTuning tuning_;
   std::unique_ptr<PageInfo[]> pages_;
   std::unique_ptr<SlabClass[]> classes_;  // by id; 0 is not used
 
@@ -332,6 +349,11 @@ class Store::Impl {
   std::array<std::atomic<uint32_t>, kMaxClasses> demand_{};  // for a class without pages
   std::atomic<TimeMs> last_hunger_{0};   // when a class last took a page of another
   std::atomic<size_t> hungry_class_{0};  // which one
+  // A page move that was asked for: kAsked, source and destination; 0: none.
+  static constexpr uint32_t kAsked = 1U << 31;
+  static constexpr unsigned kSourceShift = 8;
+  static_assert(kMaxClasses == 1U << kSourceShift);
+  std::atomic<uint32_t> asked_move_{0};
 
   struct CrawlPosition {
     size_t stripe = 0;
@@ -344,7 +366,10 @@ class Store::Impl {
   CrawlPosition crawl_;
   std::vector<Handle> crawl_items_;  // of the buckets being looked at
   std::atomic<TimeMs> next_crawl_{0};
-  TimeMs last_refresh_ = 0;  // of the ages, guarded by crawl_mutex_
+  std::atomic<bool> crawl_asked_{false};
+  std::atomic<bool> crawling_{false};
+  std::atomic<uint64_t> crawled_items_{0};  // ever
+  TimeMs last_refresh_ = 0;                 // of the ages, guarded by crawl_mutex_
 
   std::vector<std::atomic<int64_t>> size_histogram_;  // by 32 bytes; empty unless track_sizes
 

@@ -43,6 +43,21 @@ void Require(bool holds, const char* what) {
 
 }  // namespace
 
+StoreTuning::StoreTuning(const StoreOptions& options)
+    : segmented(options.segmented),
+      hot_percent(options.hot_percent),
+      warm_percent(options.warm_percent),
+      hot_max_factor(options.hot_max_factor),
+      warm_max_factor(options.warm_max_factor),
+      temporary_ttl_seconds(options.temporary_ttl_seconds),
+      automove(options.automove),
+      automove_ratio(options.automove_ratio),
+      automove_freeratio(options.automove_freeratio),
+      automove_window(options.automove_window),
+      crawler(options.crawler),
+      crawler_sleep_us(options.crawler_sleep_us),
+      crawler_tocrawl(options.crawler_tocrawl) {}
+
 Store::Impl::Impl(Store* facade, const StoreOptions& options, const Clock& clock)
     : facade_(facade),
       options_(options),
@@ -54,11 +69,7 @@ Store::Impl::Impl(Store* facade, const StoreOptions& options, const Clock& clock
       sizes_(Item::kHeaderBytes + (options.use_cas ? 8 : 0) + options.min_chunk_payload,
              std::max(options.max_chunk_bytes, kLeastLargestChunk), options.growth_factor,
              pool_.space().granule(), options.chunk_sizes),
-      tuning_{.segmented = options.segmented,
-              .hot_percent = options.hot_percent,
-              .warm_percent = options.warm_percent,
-              .hot_max_factor = options.hot_max_factor,
-              .warm_max_factor = options.warm_max_factor},
+      tuning_(options),
       pages_(std::make_unique<PageInfo[]>(pool_.capacity() + 1)),
       classes_(std::make_unique<SlabClass[]>(sizes_.count() + 1)),
       stripe_count_(StripesFor(options.threads, options.memory_bytes)),
@@ -123,7 +134,8 @@ StoreInfo Store::Impl::Info() {
     info.index_growing = info.index_growing || stripes_[i].index.growing();
   }
   info.index_power = static_cast<unsigned>(std::bit_width(buckets * IndexStripe::kSlots) - 1);
-  info.maintenance_running = !threads_.empty();
+  info.crawler_running = crawling_.load(std::memory_order_relaxed);
+  info.reassign_running = asked_move_.load(std::memory_order_relaxed) != 0;
   return info;
 }
 

@@ -61,11 +61,6 @@ struct Options {
   int hashpower = 0;
   std::string hash_algorithm = "xxh3";
   int tail_repair_seconds = 0;
-  bool slab_reassign = true;
-  int automove_window = 10;
-  double automove_freeratio = 0.01;
-  int crawler_sleep_us = 100;
-  int crawler_tocrawl = 0;
   int watcher_logbuf_kb = 256;
   int worker_logbuf_kb = 64;
   int read_buf_mem_limit_mb = 0;

@@ -135,7 +135,10 @@ std::vector<std::pair<std::string, std::string>> Server::Settings() {
   for (const ListenerRow& one : listeners_) {
     if (port == -1 && one.family != AF_UNIX) port = one.port;
   }
-  return SettingsRows(options_, verbosity_.load(), port);
+  return SettingsRows(options_, {.tuning = store_.tuning(),
+                                 .memory_bytes = store_.Info().limit_bytes,
+                                 .verbosity = verbosity_.load(),
+                                 .tcp_port = port});
 }
 
 std::vector<memcache::ConnectionInfo> Server::Connections() {

@@ -7,8 +7,8 @@ namespace {
 
 struct State {
   const Options& o;
-  int verbosity;
-  int tcp_port;
+  const LiveSettings& live;
+  const StoreTuning& t;
 };
 
 std::string YesNo(bool value) { return value ? "yes" : "no"; }
@@ -37,6 +37,8 @@ std::string Interfaces(const Options& o) {
   return text;
 }
 
+int64_t TemporaryTtl(const State& s) { return s.t.temporary_ttl_seconds.load(); }
+
 std::string OrNull(const std::string& text) { return text.empty() ? "(null)" : text; }
 
 std::string ProtocolName(BindingProtocol protocol) {
@@ -62,12 +64,12 @@ struct SettingRow {
   }
 
 const SettingRow kRows[] = {
-    LARDER_ROW(maxbytes, Num(s.o.store.memory_bytes)),
+    LARDER_ROW(maxbytes, Num(s.live.memory_bytes)),
     LARDER_ROW(maxconns, Num(s.o.max_connections)),
-    LARDER_ROW(tcpport, Num(s.tcp_port)),
+    LARDER_ROW(tcpport, Num(s.live.tcp_port)),
     LARDER_ROW(udpport, "0"),
     LARDER_ROW(inter, Interfaces(s.o)),
-    LARDER_ROW(verbosity, Num(s.verbosity)),
+    LARDER_ROW(verbosity, Num(s.live.verbosity)),
     LARDER_ROW(oldest, "0"),
     LARDER_ROW(evictions, s.o.store.evict ? "on" : "off"),
     LARDER_ROW(domain_socket, s.o.unix_path.empty() ? "NULL" : s.o.unix_path),
@@ -88,27 +90,26 @@ const SettingRow kRows[] = {
     LARDER_ROW(item_size_max, Num(s.o.store.max_item_bytes)),
     LARDER_ROW(maxconns_fast, YesNo(s.o.maxconns_fast)),
     LARDER_ROW(hashpower_init, Num(s.o.hashpower)),
-    LARDER_ROW(slab_reassign, YesNo(s.o.slab_reassign)),
-    LARDER_ROW(slab_automove, Num(s.o.store.automove)),
-    LARDER_ROW(slab_automove_ratio, Fixed(s.o.store.automove_ratio, 2)),
-    LARDER_ROW(slab_automove_window, Num(s.o.automove_window)),
+    LARDER_ROW(slab_reassign, YesNo(s.o.store.reassign)),
+    LARDER_ROW(slab_automove, Num(s.t.automove.load())),
+    LARDER_ROW(slab_automove_ratio, Fixed(s.t.automove_ratio.load(), 2)),
+    LARDER_ROW(slab_automove_window, Num(s.t.automove_window.load())),
     LARDER_ROW(slab_chunk_max, Num(s.o.store.max_chunk_bytes)),
-    LARDER_ROW(lru_crawler, YesNo(s.o.store.crawler)),
-    LARDER_ROW(lru_crawler_sleep, Num(s.o.crawler_sleep_us)),
-    LARDER_ROW(lru_crawler_tocrawl, Num(s.o.crawler_tocrawl)),
+    LARDER_ROW(lru_crawler, YesNo(s.t.crawler.load())),
+    LARDER_ROW(lru_crawler_sleep, Num(s.t.crawler_sleep_us.load())),
+    LARDER_ROW(lru_crawler_tocrawl, Num(s.t.crawler_tocrawl.load())),
     LARDER_ROW(tail_repair_time, Num(s.o.tail_repair_seconds)),
     LARDER_ROW(flush_enabled, YesNo(s.o.flush_enabled)),
     LARDER_ROW(dump_enabled, YesNo(s.o.dump_enabled)),
     LARDER_ROW(hash_algorithm, s.o.hash_algorithm),
     LARDER_ROW(lru_maintainer_thread, YesNo(s.o.store.maintainer)),
-    LARDER_ROW(lru_segmented, YesNo(s.o.store.segmented)),
-    LARDER_ROW(hot_lru_pct, Num(s.o.store.hot_percent)),
-    LARDER_ROW(warm_lru_pct, Num(s.o.store.warm_percent)),
-    LARDER_ROW(hot_max_factor, Fixed(s.o.store.hot_max_factor, 2)),
-    LARDER_ROW(warm_max_factor, Fixed(s.o.store.warm_max_factor, 2)),
-    LARDER_ROW(temp_lru, YesNo(s.o.store.temporary_ttl_seconds >= 0)),
-    LARDER_ROW(temporary_ttl,
-               Num(s.o.store.temporary_ttl_seconds >= 0 ? s.o.store.temporary_ttl_seconds : 61)),
+    LARDER_ROW(lru_segmented, YesNo(s.t.segmented.load())),
+    LARDER_ROW(hot_lru_pct, Num(s.t.hot_percent.load())),
+    LARDER_ROW(warm_lru_pct, Num(s.t.warm_percent.load())),
+    LARDER_ROW(hot_max_factor, Fixed(s.t.hot_max_factor.load(), 2)),
+    LARDER_ROW(warm_max_factor, Fixed(s.t.warm_max_factor.load(), 2)),
+    LARDER_ROW(temp_lru, YesNo(TemporaryTtl(s) >= 0)),
+    LARDER_ROW(temporary_ttl, Num(TemporaryTtl(s) >= 0 ? TemporaryTtl(s) : 61)),
     LARDER_ROW(idle_timeout, Num(s.o.idle_timeout_seconds)),
     LARDER_ROW(watcher_logbuf_size, Num(s.o.watcher_logbuf_kb * 1024)),
     LARDER_ROW(worker_logbuf_size, Num(s.o.worker_logbuf_kb * 1024)),
@@ -124,7 +125,7 @@ const SettingRow kRows[] = {
     LARDER_ROW(ext_drop_under, "0"),
     LARDER_ROW(ext_max_sleep, "1000000"),
     LARDER_ROW(ext_max_frag, "0.80"),
-    LARDER_ROW(slab_automove_freeratio, Fixed(s.o.automove_freeratio, 3)),
+    LARDER_ROW(slab_automove_freeratio, Fixed(s.t.automove_freeratio.load(), 3)),
     LARDER_ROW(ext_drop_unread, "no"),
     LARDER_ROW(ssl_enabled, "no"),
     LARDER_ROW(ssl_chain_cert, "(null)"),
@@ -146,9 +147,9 @@ const SettingRow kRows[] = {
 
 }  // namespace
 
-std::vector<std::pair<std::string, std::string>> SettingsRows(const Options& options, int verbosity,
-                                                              int tcp_port) {
-  const State state{options, verbosity, tcp_port};
+std::vector<std::pair<std::string, std::string>> SettingsRows(const Options& options,
+                                                              const LiveSettings& live) {
+  const State state{options, live, live.tuning};
   std::vector<std::pair<std::string, std::string>> rows;
   rows.reserve(std::size(kRows));
   for (const SettingRow& row : kRows) rows.emplace_back(row.name, row.value(state));

@@ -12,9 +12,15 @@
 
 namespace larder::server {
 
-// `verbosity` and `tcp_port` are what they are now, not what was asked for.
-[[nodiscard]] std::vector<std::pair<std::string, std::string>> SettingsRows(const Options& options,
-                                                                            int verbosity,
-                                                                            int tcp_port);
+// What is now, not what was asked for.
+struct LiveSettings {
+  const StoreTuning& tuning;
+  uint64_t memory_bytes = 0;
+  int verbosity = 0;
+  int tcp_port = 0;
+};
+
+[[nodiscard]] std::vector<std::pair<std::string, std::string>> SettingsRows(
+    const Options& options, const LiveSettings& live);
 
 }  // namespace larder::server

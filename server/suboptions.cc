@@ -77,13 +77,15 @@ Refusal NoCrawler(Options& o, const SuboptionRow&, std::string_view) {
   return o.store.crawler = false, Refusal{};
 }
 Refusal CrawlerSleep(Options& o, const SuboptionRow& row, std::string_view text) {
-  Refusal refusal = ToInt(row, text, 0, 1'000'000, &o.crawler_sleep_us);
-  if (!refusal.refused()) Ignored(o, row, "the crawler paces itself");
+  int us = 0;
+  Refusal refusal = ToInt(row, text, 0, 1'000'000, &us);
+  if (!refusal.refused()) o.store.crawler_sleep_us = static_cast<unsigned>(us);
   return refusal;
 }
 Refusal CrawlerToCrawl(Options& o, const SuboptionRow& row, std::string_view text) {
-  Refusal refusal = ToInt(row, text, 0, kMaxInt, &o.crawler_tocrawl);
-  if (!refusal.refused()) Ignored(o, row, "the crawler paces itself");
+  int items = 0;
+  Refusal refusal = ToInt(row, text, 0, kMaxInt, &items);
+  if (!refusal.refused()) o.store.crawler_tocrawl = static_cast<uint32_t>(items);
   return refusal;
 }
 Refusal Maintainer(Options& o, const SuboptionRow&, std::string_view) {
@@ -119,10 +121,10 @@ Refusal TemporaryTtl(Options& o, const SuboptionRow& row, std::string_view text)
   return refusal;
 }
 Refusal Reassign(Options& o, const SuboptionRow&, std::string_view) {
-  return o.slab_reassign = true, Refusal{};
+  return o.store.reassign = true, Refusal{};
 }
 Refusal NoReassign(Options& o, const SuboptionRow&, std::string_view) {
-  o.slab_reassign = false;
+  o.store.reassign = false;
   o.store.automove = 0;
   return {};
 }
@@ -137,12 +139,13 @@ Refusal AutomoveRatio(Options& o, const SuboptionRow& row, std::string_view text
   return ToFactor(row, text, 1.0, &o.store.automove_ratio);
 }
 Refusal AutomoveWindow(Options& o, const SuboptionRow& row, std::string_view text) {
-  Refusal refusal = ToInt(row, text, 3, 1800, &o.automove_window);
-  if (!refusal.refused()) Ignored(o, row, "the page mover acts when a class needs it");
+  int seconds = 0;
+  Refusal refusal = ToInt(row, text, 3, 1800, &seconds);
+  if (!refusal.refused()) o.store.automove_window = static_cast<unsigned>(seconds);
   return refusal;
 }
 Refusal AutomoveFreeratio(Options& o, const SuboptionRow& row, std::string_view text) {
-  Refusal refusal = ToFactor(row, text, 1.0, &o.automove_freeratio);
+  Refusal refusal = ToFactor(row, text, 1.0, &o.store.automove_freeratio);
   if (!refusal.refused()) Ignored(o, row, "there is no flash tier");
   return refusal;
 }
@@ -207,7 +210,7 @@ Refusal Modern(Options&, const SuboptionRow&, std::string_view) { return {}; }
 // The defaults of memcached 1.4.
 Refusal NoModern(Options& o, const SuboptionRow&, std::string_view) {
   o.maxconns_fast = false;
-  o.slab_reassign = false;
+  o.store.reassign = false;
   o.store.automove = 0;
   o.store.crawler = o.store.maintainer = o.store.segmented = false;
   o.store.max_chunk_bytes = kPageBytes;
@@ -254,14 +257,14 @@ constexpr SuboptionRow kSuboptions[] = {
     {"no_lru_maintainer", kNone, "one queue a class", "", NoMaintainer},
     {"lru_crawler", kNone, "reclaim expired items in the background", "on", Crawler},
     {"no_lru_crawler", kNone, "reclaim expired items only when they are met", "", NoCrawler},
-    {"lru_crawler_sleep", kRequired, "", "", CrawlerSleep},
-    {"lru_crawler_tocrawl", kRequired, "", "", CrawlerToCrawl},
+    {"lru_crawler_sleep", kRequired, "microseconds between two slices of its work", "100", CrawlerSleep},
+    {"lru_crawler_tocrawl", kRequired, "items it looks at in one round; 0: all", "0", CrawlerToCrawl},
     {"slab_reassign", kNone, "", "", Reassign},
     {"no_slab_reassign", kNone, "leave pages where they are", "", NoReassign},
     {"slab_automove", kOptional, "move pages to hungry classes: 0 when nothing else helps, 1, 2 eagerly", "1", Automove},
     {"no_slab_automove", kNone, "", "", NoAutomove},
     {"slab_automove_ratio", kRequired, "how uneven ages of classes may become", "0.8", AutomoveRatio},
-    {"slab_automove_window", kRequired, "", "", AutomoveWindow},
+    {"slab_automove_window", kRequired, "how long a class that was short of pages is minded", "10", AutomoveWindow},
     {"slab_automove_freeratio", kRequired, "", "", AutomoveFreeratio},
     {"slab_sizes", kRequired, "chunk sizes instead of -f, as in 100-200-400", "", SlabSizes},
     {"slab_chunk_max", kRequired, "largest chunk, kilobytes (above 1024: bytes)", "64", SlabChunkMax},

@@ -10,7 +10,7 @@ namespace larder {
 namespace {
 
 // So that the limit can be raised while running.
-constexpr uint64_t kLeastReserveBytes = uint64_t{4} << 30;
+constexpr uint64_t kLeastReserveBytes = uint64_t{16} << 30;
 constexpr uint64_t kRaiseFactor = 4;
 constexpr unsigned kLeastShift = 3;
 

@@ -188,7 +188,14 @@ void SlabClass::MoveTail(Segment from, LruMoves* moves) {
 
 LruMoves SlabClass::Balance(const LruTuning& tuning, uint32_t now, unsigned budget) {
   LruMoves moves;
-  if (!tuning.segmented) return moves;
+  if (!tuning.segmented) {
+    // What is left from before the queues became one.
+    for (; budget > 0 && items(Segment::kHot) + items(Segment::kWarm) > 0; --budget) {
+      Move(tail(items(Segment::kWarm) > 0 ? Segment::kWarm : Segment::kHot), Segment::kCold);
+      ++moves.to_cold;
+    }
+    return moves;
+  }
   const size_t all = items();
   const double cold_age = TailAge(Segment::kCold, now);
   const auto over = [&](Segment segment, unsigned percent,

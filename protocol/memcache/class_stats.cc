@@ -13,7 +13,7 @@ namespace {
 struct ClassSource {
   const StatsTotals& totals;
   const ClassInfo& info;
-  const StoreOptions& options;
+  const StoreTuning& tuning;
 };
 
 constexpr size_t kHot = 0;
@@ -56,9 +56,12 @@ uint64_t AllHits(const ClassSource& from) {
          Counted<ClassCounter::hits_to_cold>(from) + Counted<ClassCounter::hits_to_temp>(from);
 }
 
-bool IsSegmented(const ClassSource& from) { return from.options.segmented; }
+bool IsSegmented(const ClassSource& from) {
+  return from.tuning.segmented.load(std::memory_order_relaxed);
+}
 bool HasTemp(const ClassSource& from) {
-  return from.options.segmented && from.options.temporary_ttl_seconds >= 0;
+  return IsSegmented(from) &&
+         from.tuning.temporary_ttl_seconds.load(std::memory_order_relaxed) >= 0;
 }
 
 struct ClassRow {
@@ -130,7 +133,7 @@ void WriteClass(std::span<const ClassRow> rows, const std::string& prefix, const
 void ItemStats(Store& store, Host& /*host*/, StatText& text) {
   const std::unique_ptr<StatsTotals> totals = store.stats().Totals();
   for (const ClassInfo& info : store.Classes()) {
-    const ClassSource from{*totals, info, store.options()};
+    const ClassSource from{*totals, info, store.tuning()};
     if (AllItems(from) == 0) continue;
     WriteClass(kItemRows, "items:" + StatNumber(info.id) + ":", from, text);
   }
@@ -142,7 +145,7 @@ void SlabStats(Store& store, Host& /*host*/, StatText& text) {
   for (const ClassInfo& info : store.Classes()) {
     if (info.pages == 0) continue;
     ++active;
-    WriteClass(kSlabRows, StatNumber(info.id) + ":", {*totals, info, store.options()}, text);
+    WriteClass(kSlabRows, StatNumber(info.id) + ":", {*totals, info, store.tuning()}, text);
   }
   text.Add("active_slabs", active);
   text.Add("total_malloced", store.Info().page_bytes);

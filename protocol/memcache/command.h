@@ -69,5 +69,6 @@ std::span<const CommandSpec> StorageCommands();
 std::span<const CommandSpec> KeyedCommands();
 std::span<const CommandSpec> AdminCommands();
 std::span<const CommandSpec> StatsCommands();
+std::span<const CommandSpec> TuningCommands();
 
 }  // namespace larder::memcache

@@ -11,7 +11,7 @@ class CommandTable {
  public:
   CommandTable() {
     for (const auto family : {RetrievalCommands(), StorageCommands(), KeyedCommands(),
-                              AdminCommands(), StatsCommands()}) {
+                              AdminCommands(), StatsCommands(), TuningCommands()}) {
       for (const CommandSpec& spec : family) Insert(spec);
     }
   }

@@ -60,10 +60,12 @@ std::string Hits(const StatSource& from) {
 
 // Conditions: memcached leaves out the rows of what is switched off.
 
-bool HasCrawler(const StatSource& from) { return from.options.crawler; }
+bool HasCrawler(const StatSource& from) {
+  return from.tuning.crawler.load(std::memory_order_relaxed);
+}
 bool HasMaintainer(const StatSource& from) { return from.options.maintainer; }
 bool IsSegmented(const StatSource& from) {
-  return from.options.segmented && from.options.maintainer;
+  return from.tuning.segmented.load(std::memory_order_relaxed) && from.options.maintainer;
 }
 bool HasIdleTimeout(const StatSource& from) { return from.has_idle_timeout; }
 
@@ -138,9 +140,9 @@ constexpr StatRow kGeneralRows[] = {
     {"slab_reassign_busy_deletes", Zero},
     {"slab_reassign_busy_nomem", Zero},
     {"slab_reassign_last_busy_status", Zero},
-    {"slab_reassign_running", Zero},
+    {"slab_reassign_running", Memory<&StoreInfo::reassign_running>},
     {"slabs_moved", Thread<ThreadCounter::pages_moved>},
-    {"lru_crawler_running", Memory<&StoreInfo::maintenance_running>, HasCrawler},
+    {"lru_crawler_running", Memory<&StoreInfo::crawler_running>, HasCrawler},
     {"lru_crawler_starts", Thread<ThreadCounter::crawler_starts>, HasCrawler},
     {"lru_maintainer_juggles", Thread<ThreadCounter::maintainer_runs>, HasMaintainer},
     {"malloc_fails", Zero},
@@ -188,7 +190,8 @@ void WriteRows(std::span<const StatRow> rows, Store& store, Host& host, StatText
   const std::unique_ptr<StatsTotals> totals = store.stats().Totals();
   const StoreInfo info = store.Info();
   const ServerInfo server = host.Info();
-  const StatSource from{*totals, info, store.options(), server, IdleTimeoutIsSet(host)};
+  const StatSource from{*totals,        info,   store.options(),
+                        store.tuning(), server, IdleTimeoutIsSet(host)};
   for (const StatRow& row : rows) {
     if (row.shown == nullptr || row.shown(from)) text.Add(row.name, row.value(from));
   }

@@ -39,6 +39,39 @@ std::optional<uint32_t> ParseUint32(std::string_view text) {
   return ParseDigits<uint32_t>(text, 11);
 }
 
+std::optional<int32_t> ParseInt32(std::string_view text) {
+  const bool negative = text.starts_with('-');
+  if (negative) text.remove_prefix(1);
+  const auto value = ParseDigits<int32_t>(text, 11);
+  if (!value) return std::nullopt;
+  return negative ? -*value : *value;
+}
+
+std::optional<double> ParseDecimal(std::string_view text) {
+  constexpr size_t kMostChars = 32;
+  if (text.empty() || text.size() > kMostChars || text.front() < '0' || text.front() > '9') {
+    return std::nullopt;
+  }
+  double value = 0;
+  const char* const end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, value, std::chars_format::fixed);
+  if (error != std::errc() || stop != end) return std::nullopt;
+  return value;
+}
+
+std::optional<ClassSet> ParseClasses(std::string_view text, size_t most) {
+  ClassSet classes;
+  for (bool more = true; more;) {
+    const size_t comma = text.find(',');
+    const auto id = ParseUint32(text.substr(0, comma));
+    if (!id || *id == 0 || *id > most || *id >= classes.size()) return std::nullopt;
+    classes.set(*id);
+    more = comma != std::string_view::npos;
+    if (more) text.remove_prefix(comma + 1);
+  }
+  return classes;
+}
+
 std::optional<size_t> ParseValueBytes(std::string_view text) {
   const auto value = ParseDigits<uint32_t>(text, 11);
   constexpr uint32_t kMost = std::numeric_limits<int32_t>::max() - 2;

@@ -5,6 +5,7 @@
 
 #pragma once
 
+#include <bitset>
 #include <cstdint>
 #include <optional>
 #include <string_view>
@@ -18,6 +19,16 @@ std::optional<uint64_t> ParseUint64(std::string_view text);
 
 // Digits only, at most 11 of them, below 2^32.
 std::optional<uint32_t> ParseUint32(std::string_view text);
+
+// Digits with at most one '-' before them, within 32 bits.
+std::optional<int32_t> ParseInt32(std::string_view text);
+
+// A decimal fraction: not negative, no exponent, nothing behind it.
+std::optional<double> ParseDecimal(std::string_view text);
+
+// Slab classes: numbers from 1 to `most` with commas between them.
+using ClassSet = std::bitset<kMaxClasses>;
+std::optional<ClassSet> ParseClasses(std::string_view text, size_t most);
 
 // The length of a value: digits only, at most 2^31 - 3, so that the line end behind it still fits
 // into a signed 32-bit number, as memcached has it.

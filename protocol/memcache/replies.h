@@ -34,4 +34,27 @@ inline constexpr std::string_view kNoMemory = "SERVER_ERROR out of memory\r\n";
 inline constexpr std::string_view kShutdownNotEnabled = "SERVER_ERROR: shutdown not enabled\r\n";
 inline constexpr std::string_view kTlsNotEnabled = "Error TLS not enabled\r\n";
 
+inline constexpr std::string_view kReassignDisabled = "CLIENT_ERROR slab reassignment disabled\r\n";
+inline constexpr std::string_view kReassignBusy = "BUSY currently processing reassign request\r\n";
+inline constexpr std::string_view kReassignBadClass = "BADCLASS invalid src or dst class id\r\n";
+inline constexpr std::string_view kReassignNoSpare = "NOSPARE source class has no spare pages\r\n";
+inline constexpr std::string_view kReassignSame = "SAME src and dst class are identical\r\n";
+inline constexpr std::string_view kBadWindow =
+    "CLIENT_ERROR automove window too low or too high\r\n";
+inline constexpr std::string_view kBadPercents = "ERROR hot and warm pcts must not exceed 80\r\n";
+inline constexpr std::string_view kBadAgeFactors =
+    "ERROR hot/warm age factors must be greater than 0\r\n";
+inline constexpr std::string_view kCrawlerRuns = "ERROR failed to start lru crawler thread\r\n";
+inline constexpr std::string_view kCrawlerDisabled = "CLIENT_ERROR lru crawler disabled\r\n";
+inline constexpr std::string_view kCrawlerBusy = "BUSY currently processing crawler request\r\n";
+inline constexpr std::string_view kBadClassId = "BADCLASS invalid class id\r\n";
+inline constexpr std::string_view kSleepTooLong =
+    "CLIENT_ERROR sleep must be one second or less\r\n";
+inline constexpr std::string_view kLimitTooSmall =
+    "MEMLIMIT_TOO_SMALL cannot set maxbytes to less than 8m\r\n";
+inline constexpr std::string_view kLimitInBytes =
+    "MEMLIMIT_ADJUST_FAILED input value is megabytes not bytes\r\n";
+inline constexpr std::string_view kLimitOutOfBounds =
+    "MEMLIMIT_ADJUST_FAILED out of bounds or unable to adjust\r\n";
+
 }  // namespace larder::memcache

@@ -15,6 +15,7 @@ struct StatSource {
   const StatsTotals& totals;
   const StoreInfo& store;
   const StoreOptions& options;
+  const StoreTuning& tuning;
   const ServerInfo& server;
   bool has_idle_timeout;
 };

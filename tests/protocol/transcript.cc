@@ -230,6 +230,10 @@ StoreOptions StoreOptionsFrom(const std::vector<std::string>& words) {
       options.max_item_bytes = std::stoul(words.at(++i));
     } else if (words[i] == "-m") {
       options.memory_bytes = std::stoull(words.at(++i)) << 20;
+    } else if (words[i] == "-f") {
+      options.growth_factor = std::stod(words.at(++i));
+    } else if (words[i] == "-n") {
+      options.min_chunk_payload = std::stoul(words.at(++i));
     } else if (words[i] != "-F") {
       FAIL("the player does not know the option " << words[i]);
     }

@@ -18,6 +18,15 @@ Options Accept(const std::vector<std::string>& args) {
   return line.options;
 }
 
+std::vector<std::pair<std::string, std::string>> Settings(const Options& options,
+                                                          int verbosity = 0) {
+  const StoreTuning tuning(options.store);
+  return SettingsRows(options, {.tuning = tuning,
+                                .memory_bytes = options.store.memory_bytes,
+                                .verbosity = verbosity,
+                                .tcp_port = 0});
+}
+
 constexpr uint64_t kMiB = 1 << 20;
 
 TEST_CASE("flags are read in every form that getopt_long knows", "[server][options]") {
@@ -188,14 +197,14 @@ TEST_CASE("each flag and suboption has one row", "[server][options]") {
 }
 
 TEST_CASE("the defaults that the help names are the defaults", "[server][options]") {
-  const auto defaults = SettingsRows(Accept({}), 0, 0);
+  const auto defaults = Settings(Accept({}));
   for (const OptionRow& row : OptionRows()) {
     if (row.fallback.empty() || row.letter == 't' || row.letter == 'D' || row.letter == 'l') {
       continue;
     }
     const std::vector<std::string> args{std::string("-") + row.letter, std::string(row.fallback)};
     CAPTURE(args);
-    CHECK(SettingsRows(Accept(args), 0, 0) == defaults);
+    CHECK(Settings(Accept(args)) == defaults);
   }
   for (const SuboptionRow& row : SuboptionRows()) {
     if (row.value == SuboptionValue::kNone || row.fallback.empty()) continue;
@@ -203,14 +212,14 @@ TEST_CASE("the defaults that the help names are the defaults", "[server][options
     const std::vector<std::string> args{"-o",
                                         std::string(row.name) + "=" + std::string(row.fallback)};
     CAPTURE(args);
-    CHECK(SettingsRows(Accept(args), 0, 0) == defaults);
+    CHECK(Settings(Accept(args)) == defaults);
   }
 }
 
 TEST_CASE("the settings show the options in memcached's format", "[server][settings]") {
   const Options options = Accept({"-m", "128", "-M", "-C", "-f", "1.25", "-t", "3", "-F", "-s",
                                   "/tmp/x", "-a", "770", "-o", "temporary_ttl=30"});
-  const auto rows = SettingsRows(options, 1, 0);
+  const auto rows = Settings(options, 1);
   const auto value = [&](const std::string& name) {
     for (const auto& [key, text] : rows) {
       if (key == name) return text;

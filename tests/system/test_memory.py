@@ -5,6 +5,7 @@ import threading
 import time
 
 from harness.case import SystemTest, full_only, ours_only
+from harness.server import poll
 
 MIB = 1 << 20
 
@@ -47,6 +48,25 @@ def held_bytes(wire, prefix, size, count):
         wire.send(b"get " + b" ".join(b"%s%d" % (prefix, i) for i in range(start, min(start + 100, count))) + b"\r\n")
         total += sum(len(v) for v in wire.values().values())
     return total
+
+
+class LimitAtRunTimeTest(SystemTest):
+    @ours_only("memcached gives pages back only as its classes let it")
+    def test_the_resident_memory_follows_the_limit_down_and_up(self):
+        server = self.start("-m", "256", "-t", "2")
+        wire = self.wire(server)
+        self.assertEqual(fill(wire, b"k", 4000, 80_000), [])
+        self.assertGreater(server.rss_bytes(), 240 * MIB)
+        self.assertEqual(wire.ask(b"cache_memlimit 64\r\n"), b"OK")
+        self.assertEqual(wire.stat("limit_maxbytes"), 64 * MIB)
+        poll(lambda: server.rss_bytes() < 100 * MIB, what="pages given back")
+        self.assertEqual(fill(wire, b"n", 4000, 20_000), [])  # and sets go on
+        self.assertLess(server.rss_bytes(), 100 * MIB)
+        self.assertEqual(wire.ask(b"cache_memlimit 512\r\n"), b"OK")
+        evicted = wire.stat("evictions")
+        self.assertEqual(fill(wire, b"u", 4000, 60_000), [])
+        self.assertEqual(wire.stat("evictions"), evicted)
+        self.assertEqual(wire.ask(b"cache_memlimit 7\r\n"), b"MEMLIMIT_TOO_SMALL cannot set maxbytes to less than 8m")
 
 
 class LimitTest(SystemTest):
