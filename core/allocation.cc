@@ -189,6 +189,7 @@ Handle Store::Impl::Evict(OpContext& ctx, Stripe& stripe, uint64_t hash, IndexSt
     if (item->deadline() != kNever) stats.Add(ClassCounter::evicted_nonzero, id);
     if (!item->has(kFetched)) stats.Add(ClassCounter::evicted_unfetched, id);
     if (item->has(kActive)) stats.Add(ClassCounter::evicted_active, id);
+    if (ctx.IsWatched(kEvictions)) NoteEviction(ctx, *item, id);
     evictions_since_look_[id].store(evictions_since_look_[id].load(std::memory_order_relaxed) + 1,
                                     std::memory_order_relaxed);
   }

@@ -29,6 +29,21 @@ uint64_t ThreadCpuMs() {
   return static_cast<uint64_t>(t.tv_sec) * 1000 + static_cast<uint64_t>(t.tv_nsec) / 1'000'000;
 }
 
+// What the crawler's thread has counted so far.
+struct CrawlCounts {
+  uint64_t examined = 0;
+  uint64_t reclaimed = 0;
+};
+
+CrawlCounts CountCrawled(const ThreadStats& stats) {
+  CrawlCounts sum;
+  for (size_t id = 1; id < kMaxClasses; ++id) {
+    sum.examined += stats.Get(ClassCounter::crawler_items_checked, id);
+    sum.reclaimed += stats.Get(ClassCounter::crawler_reclaimed, id);
+  }
+  return sum;
+}
+
 }  // namespace
 
 void Store::Impl::RunMaintainer(OpContext& ctx) {
@@ -142,6 +157,9 @@ void Store::Impl::CrawlRound(OpContext& ctx) {
   if (!enabled()) return;
   if (!asked && ctx.now < next_crawl_.load(std::memory_order_relaxed)) return;
   crawling_.store(true, std::memory_order_relaxed);
+  const bool watched = ctx.IsWatched(kSysEvents);
+  const CrawlCounts counts = watched ? CountCrawled(*ctx.stats) : CrawlCounts{};
+  const TimeMs began = ctx.now;
   const uint64_t before = ThreadCpuMs();
   const uint64_t first = crawled_items_.load(std::memory_order_relaxed);
   uint64_t checked = first;  // when the last slice ended
@@ -157,6 +175,12 @@ void Store::Impl::CrawlRound(OpContext& ctx) {
     ctx.now = clock_.NowMs();
   }
   crawling_.store(false, std::memory_order_relaxed);
+  if (watched) {
+    const CrawlCounts after = CountCrawled(*ctx.stats);
+    const uint64_t examined = after.examined - counts.examined;
+    const uint64_t reclaimed = after.reclaimed - counts.reclaimed;
+    if (examined > 0) NoteCrawl(ctx, examined, reclaimed, clock_.NowMs() - began);
+  }
   const TimeMs rest = (ThreadCpuMs() - before) * kRestFactor;
   next_crawl_.store(ctx.now + std::max<TimeMs>(kCrawlEveryMs, rest), std::memory_order_relaxed);
 }
@@ -175,12 +199,13 @@ void Store::Impl::RunAll(OpContext& ctx) {
 
 void Store::Impl::ThreadMain(void (Impl::*round)(OpContext&), unsigned idle_ms) {
   OpContext ctx{.stats = stats_.NewCell(), .now = clock_.NowMs()};
+  if (options_.events != nullptr) ctx.events = options_.events->NewSink();
   std::unique_lock<std::mutex> lock(stop_mutex_);
   while (!stopping_) {
     stop_changed_.wait_for(lock, std::chrono::milliseconds(idle_ms));
     if (stopping_) return;
     lock.unlock();
-    ctx.now = clock_.NowMs();
+    ctx.Refresh(clock_.NowMs());
     ApplyPendingFlush(ctx);
     (this->*round)(ctx);
     lock.lock();

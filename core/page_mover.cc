@@ -62,12 +62,12 @@ Store::Impl::Donor Store::Impl::FindDonor(TimeMs now, size_t for_class, bool mus
     const size_t spare = other.available() / other.chunks_per_page();
     if (spare > most_spare_pages) {
       most_spare_pages = spare;
-      roomiest = {&other, true};
+      roomiest = {&other, true, for_class};
     }
     const double age = AgeAfterGiving(other, ticks);
     if (age > oldest_age) {
       oldest_age = age;
-      oldest = {&other, false};
+      oldest = {&other, false, for_class};
     }
   }
   if (roomiest.slab_class != nullptr) return roomiest;
@@ -114,6 +114,7 @@ bool Store::Impl::TakePage(OpContext& ctx, const Donor& donor, PageIndex* page) 
     if (slab_class.FinishDraining(candidate)) {
       *page = candidate;
       ctx.stats->Add(ThreadCounter::pages_moved);
+      if (ctx.IsWatched(kSysEvents)) NotePageMove(ctx, slab_class.id(), donor.taker);
       return true;
     }
   }
@@ -131,7 +132,7 @@ bool Store::Impl::StealPage(OpContext& ctx, size_t class_id, bool must) {
     if (!TakePage(ctx, donor, &page)) {
       if (!must) return false;
       for (size_t id = sizes_.count(); id >= 1 && page == kNoPage; --id) {
-        if (id != class_id) (void)TakePage(ctx, {&classes_[id], false}, &page);
+        if (id != class_id) (void)TakePage(ctx, {&classes_[id], false, class_id}, &page);
       }
     }
   }

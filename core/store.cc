@@ -7,6 +7,15 @@
 #include "core/store_impl.h"
 
 namespace larder {
+namespace {
+
+FetchStatus Fetched(bool found, bool live, bool flushed) {
+  if (!found) return FetchStatus::kNotFound;
+  if (live) return FetchStatus::kFound;
+  return flushed ? FetchStatus::kFlushed : FetchStatus::kExpired;
+}
+
+}  // namespace
 
 IndexStripe::Slot Store::Impl::FindHandle(Stripe& stripe, uint64_t hash, Handle handle) {
   return stripe.index.Find(hash, [&](Handle other) { return other == handle; });
@@ -16,10 +25,14 @@ IndexStripe::Slot Store::Impl::FindLive(OpContext& ctx, Stripe& stripe, const Ke
                                         bool count_read) {
   const IndexStripe::Slot slot = stripe.index.Find(
       key.hash, [&](Handle handle) { return ItemAt(handle)->key() == key.bytes; });
-  if (!slot) return slot;
-  const Item* item = ItemAt(slot.handle());
-  const bool flushed = Flushed(*item);
-  if (!flushed && !Expired(*item, ctx.now)) return slot;
+  const Item* item = slot ? ItemAt(slot.handle()) : nullptr;
+  const bool flushed = slot && Flushed(*item);
+  const bool live = slot && !flushed && !Expired(*item, ctx.now);
+  if (ctx.IsWatched(kFetchers)) [[unlikely]] {
+    NoteFetch(ctx, key.bytes, Fetched(static_cast<bool>(slot), live, flushed), item,
+              slot ? slot.handle() : kNoChunk);
+  }
+  if (!slot || live) return slot;
   if (count_read) ctx.stats->Add(flushed ? ThreadCounter::get_flushed : ThreadCounter::get_expired);
   if (!item->has(kFetched)) {
     ctx.stats->Add(ClassCounter::expired_unfetched, LruClassOf(slot.handle()).id());
@@ -111,6 +124,7 @@ std::optional<DeleteResult> Store::Impl::DeleteLocked(OpContext& ctx, Stripe& st
   if (request.drop_value) return DropValue(ctx, stripe, source, request, slot);
   if (!request.mark_stale) {
     ctx.stats->Add(ClassCounter::delete_hits, LruClassOf(slot.handle()).id());
+    if (ctx.IsWatched(kDeletions)) NoteDelete(ctx, slot.handle(), request.command);
     Unlink(ctx, stripe, request.key.hash, slot);
     return DeleteResult::kDeleted;
   }
@@ -198,11 +212,23 @@ ReadResult Store::ReadWith(OpContext& ctx, const Key& key, const ReadOptions& op
 
 StoreResult Store::Put(OpContext& ctx, const StoreRequest& request, std::string_view value,
                        StoreAnswer* answer) {
-  return impl_->Put(ctx, request, value, answer);
+  StoreAnswer told;
+  const bool watched = ctx.IsWatched(kMutations);
+  if (watched && answer == nullptr) answer = &told;
+  const StoreResult result = impl_->Put(ctx, request, value, answer);
+  if (watched) {
+    impl_->NoteStore(ctx, request, result,
+                     result == StoreResult::kStored ? answer->size : value.size());
+  }
+  return result;
 }
 UploadRefusal Store::BeginUpload(OpContext& ctx, const StoreRequest& request, size_t value_bytes,
                                  std::unique_ptr<Upload>* upload) {
-  return impl_->BeginUpload(ctx, request, value_bytes, upload);
+  const UploadRefusal refusal = impl_->BeginUpload(ctx, request, value_bytes, upload);
+  if (refusal == UploadRefusal::kTooLarge && ctx.IsWatched(kMutations)) {
+    impl_->NoteStore(ctx, request, StoreResult::kTooLarge, value_bytes);
+  }
+  return refusal;
 }
 StoreResult Store::FinishUpload(OpContext& ctx, std::unique_ptr<Upload> upload,
                                 StoreAnswer* answer) {

@@ -19,6 +19,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/hash.h"
+#include "core/events.h"
 #include "core/thread_stats.h"
 #include "core/tuning.h"
 
@@ -57,15 +58,25 @@ struct StoreOptions {
   unsigned crawler_sleep_us = 100;  // between two slices of a pass
   uint32_t crawler_tocrawl = 0;     // items a round; 0: all
   bool track_sizes = false;
-  unsigned threads = 4;    // how many will call; sizes the locks
-  bool background = true;  // false: no thread of its own, RunMaintenance() instead
-  uint64_t hash_seed = 0;  // 0: random
+  unsigned threads = 4;           // how many will call; sizes the locks
+  bool background = true;         // false: no thread of its own, RunMaintenance() instead
+  uint64_t hash_seed = 0;         // 0: random
+  EventSource* events = nullptr;  // of the background threads; outlives the store
 };
 
 // What a thread brings to each call.  Its owner refreshes `now` once a batch.
 struct OpContext {
   ThreadStats* stats = nullptr;
   TimeMs now = kClockStartMs;
+  EventSink* events = nullptr;
+  uint32_t watched = 0;  // of EventStream; not 0 only with `events`; refreshed with `now`
+  int client = 0;        // descriptor of the connection whose turn it is
+
+  void Refresh(TimeMs at) {
+    now = at;
+    if (events != nullptr) watched = events->streams();
+  }
+  [[nodiscard]] bool IsWatched(uint32_t stream) const { return (watched & stream) != 0; }
 };
 
 // A key and its hash; borrows the bytes.  Made by Store::MakeKey.
@@ -185,8 +196,9 @@ struct DeleteRequest {
   bool mark_stale = false;                // it stays, as stale (see ReadOptions)
   bool drop_value = false;                // it stays, as an empty one: flags, deadline as below
   uint32_t flags = 0;
-  std::optional<Deadline> deadline{};  // of what stays
-  uint64_t new_cas = 0;                // of what stays; 0: the next one
+  std::optional<Deadline> deadline{};              // of what stays
+  uint64_t new_cas = 0;                            // of what stays; 0: the next one
+  DeleteCommand command = DeleteCommand::kDelete;  // for those who watch
 };
 
 // Counting up or down.

@@ -140,6 +140,16 @@ class Store::Impl {
   bool StartCrawl();
   void RunAll(OpContext& ctx);
 
+  // --- Events (events.cc): called only while somebody watches ---
+  void NoteFetch(OpContext& ctx, std::string_view key, FetchStatus status, const Item* item,
+                 Handle handle);
+  void NoteStore(OpContext& ctx, const StoreRequest& request, StoreResult result,
+                 size_t value_bytes);
+  void NoteEviction(OpContext& ctx, const Item& item, size_t class_id);
+  void NoteDelete(OpContext& ctx, Handle handle, DeleteCommand command);
+  void NoteCrawl(OpContext& ctx, uint64_t examined, uint64_t reclaimed, uint64_t ms);
+  void NotePageMove(OpContext& ctx, size_t from, size_t to);
+
   // --- Statistics (store_info.cc) ---
   StoreInfo Info();
   std::vector<ClassInfo> Classes();
@@ -270,6 +280,7 @@ class Store::Impl {
   struct Donor {
     SlabClass* slab_class = nullptr;
     bool fragmented = false;  // has a page's worth of free chunks: no item need go
+    size_t taker = 0;         // the class that wants the page; 0: the pool
   };
   Donor FindDonor(TimeMs now, size_t for_class, bool must);
   static double AgeAfterGiving(SlabClass& other, uint32_t ticks)

@@ -131,9 +131,13 @@ StoreResult Store::Impl::FinishUpload(OpContext& ctx, std::unique_ptr<Upload> up
     StoreRequest again = request;
     again.key.bytes = key;
     upload.reset();
-    return Concat(ctx, again, value, answer);
+    const StoreResult joined = Concat(ctx, again, value, answer);
+    if (ctx.IsWatched(kMutations)) NoteStore(ctx, again, joined, value.size());
+    return joined;
   }
-  return LinkLarge(ctx, whole, answer, nullptr);
+  const StoreResult result = LinkLarge(ctx, whole, answer, nullptr);
+  if (ctx.IsWatched(kMutations)) NoteStore(ctx, request, result, whole.value_bytes());
+  return result;
 }
 
 // With `only_over`: only if the key's item is still that one, else nothing happens (kExists).
