@@ -139,13 +139,17 @@ bool Store::Impl::RunCrawler(OpContext& ctx, size_t buckets) {
 
 bool Store::Impl::StartCrawl() { return !crawl_asked_.exchange(true, std::memory_order_relaxed); }
 
-void Store::Impl::BumpEpoch(OpContext& ctx) {
-  const std::lock_guard<std::mutex> guard(flush_mutex_);
+bool Store::Impl::EpochsUsedUp() const {
   const uint64_t next = epoch_.load(std::memory_order_relaxed) + 1;
+  return next - swept_epoch_.load(std::memory_order_acquire) >= kEpochs;
+}
+
+void Store::Impl::BumpEpoch(OpContext& ctx, std::string_view prefix) {
   // Fifteen flushes within one pass of the crawler: this one has to wait for it.
-  while (next - swept_epoch_.load(std::memory_order_acquire) >= kEpochs) {
-    RunCrawler(ctx, kWholePass);
-  }
+  while (EpochsUsedUp()) RunCrawler(ctx, kWholePass);
+  const uint64_t next = epoch_.load(std::memory_order_relaxed) + 1;
+  Flush& flush = flushes_[next & Item::kEpochMask];
+  flush.prefix_bytes = static_cast<uint8_t>(prefix.copy(flush.prefix.data(), flush.prefix.size()));
   epoch_.store(next, std::memory_order_release);
 }
 

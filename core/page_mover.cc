@@ -186,7 +186,7 @@ Handle Store::Impl::RescueChunk(OpContext& ctx, SlabClass& donor, bool worth_an_
 
 void Store::Impl::EvacuateItem(OpContext& ctx, SlabClass& donor, Handle handle) {
   // The page hands out no chunks, so the key's bytes stay even if the item goes now.
-  const Item* item = ItemAt(handle);
+  Item* item = ItemAt(handle);
   const uint64_t hash = HashOf(handle);
   const bool hot = (item->bits() & kActive) != 0 || item->segment() == Segment::kWarm;
   Handle to = RescueChunk(ctx, donor, hot);

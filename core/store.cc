@@ -25,7 +25,7 @@ IndexStripe::Slot Store::Impl::FindLive(OpContext& ctx, Stripe& stripe, const Ke
                                         bool count_read) {
   const IndexStripe::Slot slot = stripe.index.Find(
       key.hash, [&](Handle handle) { return ItemAt(handle)->key() == key.bytes; });
-  const Item* item = slot ? ItemAt(slot.handle()) : nullptr;
+  Item* item = slot ? ItemAt(slot.handle()) : nullptr;
   const bool flushed = slot && Flushed(*item);
   const bool live = slot && !flushed && !Expired(*item, ctx.now);
   if (ctx.IsWatched(kFetchers)) [[unlikely]] {
@@ -172,13 +172,39 @@ void Store::Impl::FlushAll(OpContext& ctx, TimeMs when) {
     return;
   }
   flush_at_.store(0, std::memory_order_relaxed);
-  BumpEpoch(ctx);
+  const std::lock_guard<std::mutex> guard(flush_mutex_);
+  BumpEpoch(ctx, {});
+}
+
+bool Store::Impl::FlushPrefix(OpContext& ctx, std::string_view prefix) {
+  const std::unique_lock<std::mutex> guard(flush_mutex_, std::try_to_lock);
+  const bool crawler_comes = !threads_.empty() && tuning_.crawler.load(std::memory_order_relaxed);
+  if (!guard.owns_lock()) return false;
+  if (crawler_comes && EpochsUsedUp()) {
+    stop_changed_.notify_all();  // the crawler need not sleep on
+    return false;
+  }
+  ctx.stats->Add(ThreadCounter::cmd_flush);
+  BumpEpoch(ctx, prefix);
+  return true;
+}
+
+bool Store::Impl::FlushedSince(Item& item, uint64_t now) {
+  const uint64_t behind = (now - item.epoch()) & Item::kEpochMask;
+  for (uint64_t epoch = now - behind + 1; epoch <= now; ++epoch) {
+    const Flush& flush = flushes_[epoch & Item::kEpochMask];
+    if (item.key().starts_with({flush.prefix.data(), flush.prefix_bytes})) return true;
+  }
+  item.set_epoch(static_cast<uint32_t>(now));
+  return false;
 }
 
 void Store::Impl::ApplyPendingFlush(OpContext& ctx) {
   TimeMs at = flush_at_.load(std::memory_order_relaxed);
   if (at == 0 || at > ctx.now) return;
-  if (flush_at_.compare_exchange_strong(at, 0, std::memory_order_relaxed)) BumpEpoch(ctx);
+  if (!flush_at_.compare_exchange_strong(at, 0, std::memory_order_relaxed)) return;
+  const std::lock_guard<std::mutex> guard(flush_mutex_);
+  BumpEpoch(ctx, {});
 }
 
 // --- The facade ---
@@ -249,6 +275,9 @@ CounterResult Store::Count(OpContext& ctx, const CounterRequest& request, Counte
   return impl_->Count(ctx, request, answer);
 }
 void Store::FlushAll(OpContext& ctx, TimeMs when) { impl_->FlushAll(ctx, when); }
+bool Store::FlushPrefix(OpContext& ctx, std::string_view prefix) {
+  return impl_->FlushPrefix(ctx, prefix);
+}
 
 StoreInfo Store::Info() const { return impl_->Info(); }
 std::vector<ClassInfo> Store::Classes() const { return impl_->Classes(); }

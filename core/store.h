@@ -341,6 +341,9 @@ class Store {
   // Everything stored before `when` is gone from then on; a moment not after now: at once.
   // Counts cmd_flush.  O(1); the memory comes back in the background.
   void FlushAll(OpContext& ctx, TimeMs when);
+  // The same at once for the keys that begin with `prefix`, of 1 to kMaxKeyBytes bytes.  False, and
+  // nothing done: the crawler has to go round first; ask again in a few milliseconds.
+  [[nodiscard]] bool FlushPrefix(OpContext& ctx, std::string_view prefix);
 
   // What may be changed at run time.
   [[nodiscard]] StoreTuning& tuning();

@@ -86,6 +86,7 @@ class Store::Impl {
                   StoreAnswer* answer);
   void RefuseStore(OpContext& ctx, const StoreRequest& request, StoreResult why);
   void FlushAll(OpContext& ctx, TimeMs when);
+  bool FlushPrefix(OpContext& ctx, std::string_view prefix);
 
   // --- Large values (upload.cc) ---
   UploadRefusal BeginUpload(OpContext& ctx, const StoreRequest& request, size_t value_bytes,
@@ -172,9 +173,13 @@ class Store::Impl {
     const Deadline deadline = item.deadline();
     return deadline != kNever && deadline <= now;
   }
-  [[nodiscard]] bool Flushed(const Item& item) const {
-    return item.epoch() != (epoch_.load(std::memory_order_acquire) & Item::kEpochMask);
+  // Whether a flush meant the item.  By the holder of the key's lock: an older item that none meant
+  // is given the present epoch, so that this is asked once a flush.
+  [[nodiscard]] bool Flushed(Item& item) {
+    const uint64_t now = epoch_.load(std::memory_order_acquire);
+    return item.epoch() != (now & Item::kEpochMask) && FlushedSince(item, now);
   }
+  [[nodiscard]] bool FlushedSince(Item& item, uint64_t now);
   // Puts the finished item under its key, in place of `old` if there is one; `new_cas` as in the
   // requests.  False: no room in the index, nothing changed.
   bool Link(OpContext& ctx, Stripe& stripe, uint64_t hash, Handle handle, IndexStripe::Slot old,
@@ -261,7 +266,10 @@ class Store::Impl {
   Item* BuildItem(Handle chunk, const Item::Shape& shape, std::string_view key, TimeMs now,
                   Deadline deadline);
   void ApplyPendingFlush(OpContext& ctx);
-  void BumpEpoch(OpContext& ctx);
+  // REQUIRES: flush_mutex_ is held.
+  void BumpEpoch(OpContext& ctx, std::string_view prefix);
+  // A whole pass of the crawler has to come before the next flush.
+  [[nodiscard]] bool EpochsUsedUp() const;
 
   // --- Eviction (allocation.cc) ---
   // Evicts one item of the class; its chunk, or kNoChunk with *freed when others were freed
@@ -348,8 +356,16 @@ class Store::Impl {
 
   UploadGate uploads_;
 
-  // flush_all: items of another epoch are dead.  An epoch's number may be used again once a whole
-  // pass of the crawler, begun after it ended, has removed its items: those up to swept_epoch_.
+  // Each flush begins an epoch.  An item of an older one is dead if the prefix of a flush since
+  // then begins its key; flush_all has the empty prefix.  An epoch's number may be used again once
+  // a whole pass of the crawler, begun after it ended, has removed its items or given them a later
+  // one: those up to swept_epoch_.  flushes_[e] is written before epoch e is published and not
+  // again before no item needs it; readers hold a stripe, which that pass has to lock.
+  struct Flush {
+    uint8_t prefix_bytes = 0;
+    std::array<char, kMaxKeyBytes> prefix{};
+  };
+  std::array<Flush, 1U << Item::kEpochBits> flushes_;  // by epoch, modulo their number
   std::atomic<uint64_t> epoch_{0};
   std::atomic<uint64_t> swept_epoch_{0};
   std::atomic<TimeMs> flush_at_{0};

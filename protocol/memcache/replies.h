@@ -24,6 +24,8 @@ inline constexpr std::string_view kBadExptime = "CLIENT_ERROR invalid exptime ar
 inline constexpr std::string_view kBadDelta = "CLIENT_ERROR invalid numeric delta argument\r\n";
 inline constexpr std::string_view kNotNumeric =
     "CLIENT_ERROR cannot increment or decrement non-numeric value\r\n";
+inline constexpr std::string_view kFlushPrefixNotAllowed =
+    "CLIENT_ERROR flush_prefix not allowed\r\n";
 inline constexpr std::string_view kFlushNotAllowed = "CLIENT_ERROR flush_all not allowed\r\n";
 
 inline constexpr std::string_view kTooLarge = "SERVER_ERROR object too large for cache\r\n";
