@@ -166,8 +166,8 @@ struct ReadOptions {
   bool recache = false;          // the token also for an item that ends in less than
   uint64_t recache_seconds = 0;  // so many seconds, begun ones counted whole
 
-  // Nothing but the value is asked for.
-  [[nodiscard]] bool plain() const { return !touch && !peek && !uncounted && !tokens; }
+  // Nothing about the item is to change but what any read changes.
+  [[nodiscard]] bool plain() const { return !touch && !peek && !uncounted && !create && !recache; }
 };
 
 // Metadata of a value to be stored.
@@ -180,13 +180,14 @@ struct StoreRequest {
   uint64_t new_cas = 0;      // the CAS of what is stored; 0: the next one
   bool or_stale = false;    // with kCas: a lower compare_cas stores too, as stale, to end as before
   bool binary_key = false;  // for ValueView
-  bool join_creates = false;  // append or prepend to nothing stores
+  bool join_creates = false;     // append or prepend to nothing stores
+  bool refusal_deletes = false;  // in every mode what could not be replaced goes, as with kSet
 };
 
 // What became of it.
 struct StoreAnswer {
   uint64_t cas = 0;  // of the new item; 0 when nothing was stored
-  size_t size = 0;   // of the stored value
+  size_t size = 0;   // of the value that is stored, or was to be
 };
 
 // How an item is to go.

@@ -244,7 +244,7 @@ class Store::Impl {
   std::optional<bool> SetDeadline(OpContext& ctx, Stripe& stripe, ChunkSource& source,
                                   uint64_t hash, IndexStripe::Slot* slot, Deadline deadline)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);
-  ReadResult ReadPlain(OpContext& ctx, const Key& key, Visit visit, void* arg);
+  ReadResult ReadPlain(OpContext& ctx, const Key& key, bool tokens, Visit visit, void* arg);
   std::optional<ReadResult> ReadLocked(OpContext& ctx, Stripe& stripe, ChunkSource& source,
                                        const Key& key, const ReadOptions& options, Visit visit,
                                        void* arg) ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);

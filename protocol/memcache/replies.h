@@ -28,6 +28,20 @@ inline constexpr std::string_view kFlushPrefixNotAllowed =
     "CLIENT_ERROR flush_prefix not allowed\r\n";
 inline constexpr std::string_view kFlushNotAllowed = "CLIENT_ERROR flush_all not allowed\r\n";
 
+// Of the meta commands.
+inline constexpr std::string_view kBadToken = "CLIENT_ERROR bad token in command line format\r\n";
+inline constexpr std::string_view kInvalidFlag = "CLIENT_ERROR invalid flag\r\n";
+inline constexpr std::string_view kDuplicateFlag = "CLIENT_ERROR duplicate flag\r\n";
+inline constexpr std::string_view kInvalidOrDuplicateFlag =
+    "CLIENT_ERROR invalid or duplicate flag\r\n";
+inline constexpr std::string_view kTooManyFlags = "CLIENT_ERROR options flags are too long\r\n";
+inline constexpr std::string_view kOpaqueTooLong = "CLIENT_ERROR opaque token too long\r\n";
+inline constexpr std::string_view kUndecodableKey = "CLIENT_ERROR error decoding key\r\n";
+inline constexpr std::string_view kBadStoreMode = "CLIENT_ERROR invalid mode for ms M token\r\n";
+inline constexpr std::string_view kBadCountMode = "CLIENT_ERROR invalid mode for ma M token\r\n";
+inline constexpr std::string_view kNoMemoryCreating =
+    "SERVER_ERROR Out of memory allocating new item\r\n";
+
 inline constexpr std::string_view kTooLarge = "SERVER_ERROR object too large for cache\r\n";
 inline constexpr std::string_view kNoMemoryStoring =
     "SERVER_ERROR out of memory storing object\r\n";

@@ -4,6 +4,7 @@
 
 #include "protocol/memcache/command.h"
 #include "protocol/memcache/framer.h"
+#include "protocol/memcache/meta.h"
 #include "protocol/memcache/replies.h"
 #include "protocol/memcache/retrieval.h"
 #include "protocol/memcache/session_base.h"
@@ -126,13 +127,20 @@ TextSession::Step TextSession::FinishUpload(std::string_view ending, size_t cons
                                             ReplyBuffer& out) {
   if (ending.size() < kCrlf.size()) return {consumed, SessionState::kNeedInput, false};
   if (!out.HasRoom()) return {consumed, SessionState::kOutputFull, false};
-  std::string_view reply = kBadChunk;
   if (ending == kCrlf) {
-    const StoreResult result = store_.FinishUpload(op_, std::move(unfinished_.upload));
+    StoreAnswer answer;
+    StoreResult result = store_.FinishUpload(op_, std::move(unfinished_.upload), &answer);
     // It was measured when it began.
-    reply = unfinished_.joins ? JoinReply(result, /*fits_alone=*/true) : StoreReply(result);
+    if (unfinished_.joins) result = JoinResult(result, /*fits_alone=*/true);
+    if (unfinished_.meta_line != nullptr) {
+      CommandContext ctx = ContextFor(out);
+      AnswerMetaUpload(ctx, *unfinished_.meta_line, result, answer);
+    } else if (!unfinished_.noreply) {
+      out.Append(StoreReply(result));
+    }
+  } else if (!unfinished_.noreply) {
+    out.Append(kBadChunk);
   }
-  if (!unfinished_.noreply) out.Append(reply);
   unfinished_.End();
   return {consumed + kCrlf.size(), SessionState::kNeedInput, true};
 }

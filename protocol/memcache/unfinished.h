@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <string_view>
 
 #include "core/store.h"
@@ -36,7 +37,8 @@ struct Unfinished {
   size_t left = 0;
   std::string_view reply;  // a constant
   std::unique_ptr<Upload> upload;
-  TimeMs progress_at = 0;  // when the upload last got bytes
+  std::unique_ptr<std::string> meta_line;  // of an upload by ms: see AnswerMetaUpload
+  TimeMs progress_at = 0;                  // when the upload last got bytes
 
   void BeginKeys(const KeyWalk& walk) {
     kind = Kind::kKeys;
@@ -52,6 +54,7 @@ struct Unfinished {
   void BeginSkip(size_t bytes, std::string_view answer) {
     kind = Kind::kSkip;
     upload.reset();
+    meta_line.reset();
     left = bytes;
     reply = answer;
   }
@@ -62,6 +65,7 @@ struct Unfinished {
   void End() {
     kind = Kind::kNothing;
     upload.reset();
+    meta_line.reset();
   }
 };
 
