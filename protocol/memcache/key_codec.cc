@@ -12,9 +12,8 @@ constexpr uint8_t kNone = 64;
 constexpr std::array<uint8_t, 256> kValues = [] {
   std::array<uint8_t, 256> values{};
   values.fill(kNone);
-  for (uint8_t i = 0; i < kAlphabet.size(); ++i) {
-    values[static_cast<unsigned char>(kAlphabet[i])] = i;
-  }
+  uint8_t value = 0;
+  for (const char letter : kAlphabet) values[static_cast<unsigned char>(letter)] = value++;
   return values;
 }();
 
