@@ -21,6 +21,8 @@ std::string_view StateName(ConnectionState state) {
       return "conn_nread";
     case ConnectionState::kWaiting:
       return "conn_waiting";
+    case ConnectionState::kWatch:
+      return "conn_watch";
     case ConnectionState::kWrite:
       return "conn_mwrite";
   }
@@ -79,7 +81,9 @@ Connection::Verdict Connection::Tick(uint32_t now_s, uint32_t blocked_limit_s) {
 
 Connection::Next Connection::Advance() {
   const bool upload_ended = is_uploading_ && session_->UploadBuffer().empty();
-  if (waits_for_ == Next::kRead && !upload_ended) return ReadTurn();
+  const bool has_news = has_news_;
+  has_news_ = false;
+  if (waits_for_ == Next::kRead && !upload_ended && !has_news) return ReadTurn();
   if (waits_for_ == Next::kWrite) {
     const Sent sent = Flush();
     if (sent != Sent::kAll) return sent == Sent::kLost ? Next::kClose : Next::kWrite;
@@ -130,6 +134,7 @@ Connection::Received Connection::Receive(size_t kept) {
   if (n <= 0) {
     received.would_block = n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
     received.is_over = !received.would_block;
+    is_broken_ = received.is_over && n < 0;
     return received;
   }
   const auto bytes = static_cast<size_t>(n);
@@ -184,6 +189,10 @@ Connection::Next Connection::Process(std::string_view input) {
         break;
       case SessionState::kWaiting:
         return Settle(input, Next::kWait);
+      case SessionState::kWatching:
+        if (!is_watching_) worker_.AddWatcher(*this);
+        is_watching_ = true;
+        return Settle({}, Next::kRead);
       case SessionState::kClosing:
         is_closing_ = true;
         return Settle({}, Next::kClose);
@@ -216,6 +225,7 @@ Connection::Next Connection::Settle(std::string_view rest, Next next) {
   if (next == Next::kClose) Lingerless();
   set_state(next == Next::kWait ? ConnectionState::kWaiting
             : is_uploading_     ? ConnectionState::kUpload
+            : is_watching_      ? ConnectionState::kWatch
                                 : ConnectionState::kRead);
   return next;
 }

@@ -23,7 +23,7 @@ namespace larder::server {
 class Worker;
 
 // What `stats conns` shows.
-enum class ConnectionState : uint8_t { kRead, kParse, kUpload, kWaiting, kWrite };
+enum class ConnectionState : uint8_t { kRead, kParse, kUpload, kWaiting, kWatch, kWrite };
 
 // memcached's name of it, conn_read and so on.
 [[nodiscard]] std::string_view StateName(ConnectionState state);
@@ -62,6 +62,8 @@ class Connection : private RingHook {
   [[nodiscard]] bool blocked() const { return waits_for_ == Next::kWrite; }
   // Its session waits for memory.
   [[nodiscard]] bool waiting() const { return waits_for_ == Next::kWait; }
+  // It is told what happens; see Worker::BringNews.
+  [[nodiscard]] bool watching() const { return is_watching_; }
 
  private:
   friend class Worker;
@@ -112,6 +114,9 @@ class Connection : private RingHook {
   Next waits_for_ : 2 = Next::kClose;
   bool is_uploading_ : 1 = false;
   bool is_closing_ : 1 = false;
+  bool is_watching_ : 1 = false;
+  bool has_news_ : 1 = false;   // with is_watching_: there may be text for its session
+  bool is_broken_ : 1 = false;  // the connection was lost, not closed
 };
 
 // Its share of the promise of 400 bytes an idle client: with malloc's header it fills 192; session

@@ -285,4 +285,25 @@ std::string DescribeSocket(int fd, bool local) {
   return error < 0 ? "?" : DescribeAddress(address, length);
 }
 
+Peer PeerOf(int fd) {
+  Peer peer;
+  sockaddr_storage address{};
+  socklen_t length = sizeof(address);
+  if (getpeername(fd, reinterpret_cast<sockaddr*>(&address), &length) != 0) return peer;
+  char text[INET6_ADDRSTRLEN] = "";
+  if (address.ss_family == AF_INET) {
+    const auto& v4 = reinterpret_cast<const sockaddr_in&>(address);
+    inet_ntop(AF_INET, &v4.sin_addr, text, sizeof(text));
+    peer.port = ntohs(v4.sin_port);
+  } else if (address.ss_family == AF_INET6) {
+    const auto& v6 = reinterpret_cast<const sockaddr_in6&>(address);
+    inet_ntop(AF_INET6, &v6.sin6_addr, text, sizeof(text));
+    peer.port = ntohs(v6.sin6_port);
+  } else if (address.ss_family == AF_UNIX) {
+    return {"unix", 0, PeerKind::kLocal};
+  }
+  if (text[0] != '\0') peer.address = text;
+  return peer;
+}
+
 }  // namespace larder::server

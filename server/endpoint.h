@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "core/events.h"
 #include "server/client_info.h"
 
 namespace larder::server {
@@ -75,5 +76,13 @@ struct ListeningSocket {
 [[nodiscard]] std::string DescribeAddress(const sockaddr_storage& address, socklen_t length);
 // The same for the far end of a connected socket, or (`local`) for its near end.
 [[nodiscard]] std::string DescribeSocket(int fd, bool local);
+
+// The far end of a connected socket, in parts, as `watch` shows it.
+struct Peer {
+  std::string address = "unknown";  // 127.0.0.1, ::1, unix
+  uint16_t port = 0;
+  PeerKind kind = PeerKind::kTcp;
+};
+[[nodiscard]] Peer PeerOf(int fd);
 
 }  // namespace larder::server

@@ -35,6 +35,11 @@ absl::Status EndpointsOf(const Options& options, std::vector<Endpoint>* endpoint
   return absl::OkStatus();
 }
 
+StoreOptions WithEvents(StoreOptions options, EventSource* events) {
+  options.events = events;
+  return options;
+}
+
 }  // namespace
 
 Server::Server(Options options, const Clock& clock, const ServerTuning& tuning)
@@ -42,11 +47,15 @@ Server::Server(Options options, const Clock& clock, const ServerTuning& tuning)
       clock_(clock),
       started_ms_(clock.NowMs()),
       tuning_(tuning),
-      session_options_{.flush_enabled = options_.flush_enabled},
-      store_(options_.store, clock),
+      session_options_{.flush_enabled = options_.flush_enabled,
+                       .watch_enabled = options_.watch_enabled},
+      events_({.worker_bytes = size_t{1024} * static_cast<size_t>(options_.worker_logbuf_kb),
+               .watcher_bytes = size_t{1024} * static_cast<size_t>(options_.watcher_logbuf_kb)}),
+      store_(WithEvents(options_.store, &events_), clock),
       verbosity_(std::min(options_.verbosity, 2)) {}
 
-Server::~Server() = default;
+// The workers that the log wakes go first.
+Server::~Server() { events_.Stop(); }
 
 absl::Status Server::Start() {
   NetworkOptions network;
@@ -58,6 +67,9 @@ absl::Status Server::Start() {
   network.worker.idle_timeout_s = static_cast<uint32_t>(options_.idle_timeout_seconds);
   network.worker.blocked_timeout_s = tuning_.blocked_timeout_s;
   network.worker.tick_ms = tuning_.tick_ms;
+  network.worker.equip = [this](OpContext& context, const Wakeup& wakeup) {
+    context.events = events_.NewSink(&wakeup);
+  };
   network_ = std::make_unique<Network>(
       std::move(network), clock_, store_.stats(),
       [this](OpContext& context, const ClientInfo& client, std::string_view first_bytes) {
@@ -69,6 +81,7 @@ absl::Status Server::Start() {
   }
   // As memcached counts: a listening socket is a connection too.
   network_->clients().total.store(listeners_.size());
+  if (!events_.Start()) return absl::ResourceExhaustedError("cannot start the log's thread");
   return network_->Start();
 }
 
@@ -127,6 +140,12 @@ memcache::ServerInfo Server::Info() {
   info.listen_disabled_count = clients.disabled.load();
   info.listen_disabled_us = clients.disabled_us.load();
   info.threads = threads;
+  const EventLogCounts events = events_.Counts();
+  info.events_dropped = events.worker_dropped;
+  info.events_written = events.worker_written;
+  info.events_skipped = events.watcher_skipped;
+  info.events_sent = events.watcher_sent;
+  info.watchers = events.watchers;
   return info;
 }
 
@@ -156,6 +175,10 @@ std::vector<memcache::ConnectionInfo> Server::Connections() {
 }
 
 void Server::SetVerbosity(int level) { verbosity_.store(std::clamp(level, 0, 2)); }
+
+std::unique_ptr<TextFeed> Server::Watch(OpContext& op, uint32_t streams) {
+  return events_.Watch(op.events, streams);
+}
 
 void Server::ResetStats() {
   ClientCounters& clients = network_->clients();

@@ -17,6 +17,7 @@
 #include "core/store.h"
 #include "protocol/memcache/host.h"
 #include "protocol/memcache/session.h"
+#include "server/event_log.h"
 #include "server/network.h"
 #include "server/options.h"
 
@@ -51,6 +52,7 @@ class Server final : public memcache::Host {
   std::vector<memcache::ConnectionInfo> Connections() override;
   void SetVerbosity(int level) override;
   void ResetStats() override;
+  std::unique_ptr<TextFeed> Watch(OpContext& op, uint32_t streams) override;
 
  private:
   std::unique_ptr<Session> MakeSession(OpContext& context, const ClientInfo& client,
@@ -69,6 +71,7 @@ class Server final : public memcache::Host {
   const TimeMs started_ms_;
   const ServerTuning tuning_;
   memcache::SessionOptions session_options_;
+  EventLog events_;
   Store store_;
   std::atomic<int> verbosity_;
   std::vector<ListenerRow> listeners_;

@@ -23,7 +23,8 @@ Worker::Worker(const WorkerOptions& options, const Clock& clock, ThreadStats& st
 Worker::~Worker() {
   Stop();
   Join();
-  DestroyAll();
+  context_.watched = 0;
+  DestroyAll(CloseReason::kShutdown);
   for (const NewClient& client : queue_) {
     close(client.fd);
     clients_.Leave();
@@ -34,6 +35,7 @@ bool Worker::Start(const std::string& name) {
   base_ = MakeEventBase();
   if (base_ == nullptr || wakeup_.fd() < 0) return false;
   scratch_ = std::make_unique_for_overwrite<char[]>(kScratchBytes);
+  if (options_.equip) options_.equip(context_, wakeup_);
   on_wakeup_.Assign(
       base_.get(), wakeup_.fd(), EV_READ | EV_PERSIST,
       [](evutil_socket_t, short, void* self) {
@@ -41,6 +43,7 @@ bool Worker::Start(const std::string& name) {
         worker->wakeup_.Acknowledge();
         worker->RefreshNow();
         worker->TakeNewClients();
+        worker->BringNews();
         if (worker->stop_.load()) worker->BeginDrain();
       },
       this);
@@ -54,7 +57,7 @@ bool Worker::Start(const std::string& name) {
       base_.get(), -1, 0,
       [](evutil_socket_t, short, void* self) {
         auto* worker = static_cast<Worker*>(self);
-        worker->DestroyAll();
+        worker->DestroyAll(CloseReason::kShutdown);
         worker->EndDrainWhenEmpty();
       },
       this);
@@ -154,20 +157,25 @@ void Worker::Attend(Connection& connection, bool attend) {
 }
 
 void Worker::Run(Connection& connection) {
+  context_.client = connection.fd_;
   try {
     const Connection::Next next = connection.Turn();
     EndTurn();
     After(connection, next);
   } catch (const std::bad_alloc&) {
     EndTurn();
-    Destroy(connection);  // no memory even for its bytes: this client pays, nobody else
+    Destroy(connection,
+            CloseReason::kError);  // no memory even for its bytes: this client pays, nobody else
     EndDrainWhenEmpty();
   }
 }
 
 void Worker::After(Connection& connection, Connection::Next next) {
   if (next == Connection::Next::kClose || (draining_ && next != Connection::Next::kWrite)) {
-    Destroy(connection);
+    const bool over = next == Connection::Next::kClose;
+    Destroy(connection, !over                   ? CloseReason::kShutdown
+                        : connection.is_broken_ ? CloseReason::kError
+                                                : CloseReason::kNormal);
     EndDrainWhenEmpty();
   } else if (next == Connection::Next::kWait) {
     waiting_.push_back(&connection);
@@ -195,6 +203,7 @@ void Worker::Welcome(NewClient client) {
     return;
   }
   ++connections_;
+  NoteConnection(EventKind::kConnectionNew, connection->fd_, CloseReason::kNormal);
   {
     MutexLock lock(ring_mutex_);
     Hang(*connection, now_s() + options_.idle_timeout_s + 1);
@@ -202,20 +211,43 @@ void Worker::Welcome(NewClient client) {
   After(*connection, connection->Start());
 }
 
-void Worker::Destroy(Connection& connection) {
+void Worker::NoteConnection(EventKind kind, int fd, CloseReason reason) {
+  if (!context_.IsWatched(kConnEvents)) return;
+  const Peer peer = PeerOf(fd);
+  context_.events->Note(kConnEvents,
+                        {.kind = kind,
+                         .status = static_cast<uint8_t>(reason),
+                         .command = static_cast<uint8_t>(peer.kind),
+                         .client = fd,
+                         .size = peer.port},
+                        peer.address);
+}
+
+void Worker::BringNews() {
+  // Backwards: whoever leaves the list has its place taken by one that had its turn.
+  for (size_t i = watching_.size(); i-- > 0;) {
+    if (i >= watching_.size() || watching_[i]->blocked()) continue;
+    watching_[i]->has_news_ = true;
+    Run(*watching_[i]);
+  }
+}
+
+void Worker::Destroy(Connection& connection, CloseReason reason) {
+  NoteConnection(EventKind::kConnectionClose, connection.fd_, reason);
   {
     MutexLock lock(ring_mutex_);
     Unhang(connection);
   }
   Attend(connection, false);
   if (connection.waiting()) std::erase(waiting_, &connection);
+  if (connection.watching()) std::erase(watching_, &connection);
   delete &connection;
   --connections_;
   clients_.Leave();
 }
 
-void Worker::DestroyAll() {
-  for (Connection* connection : All()) Destroy(*connection);
+void Worker::DestroyAll(CloseReason reason) {
+  for (Connection* connection : All()) Destroy(*connection, reason);
 }
 
 void Worker::BeginDrain() {
@@ -258,7 +290,7 @@ void Worker::TickAttended() {
         Run(connection);
         break;
       case Connection::Verdict::kClose:
-        Destroy(connection);
+        Destroy(connection, CloseReason::kError);
         EndDrainWhenEmpty();
         break;
     }
@@ -273,11 +305,12 @@ void Worker::TurnWheel() {
   for (; wheel_s_ != now + 1; ++wheel_s_) {
     for (Connection* connection : InBucket(wheel_s_ % kBuckets)) {
       const uint32_t active = connection->active_s_.load(std::memory_order_relaxed);
-      const bool speaks = connection->blocked() || connection->waiting();  // we owe it something
+      // We owe it something, or it is there to listen.
+      const bool speaks = connection->blocked() || connection->waiting() || connection->watching();
       // Over, not at the limit: both ends of the wait are rounded down to seconds.
       if (!speaks && now - active > limit) {
         stats().Add(ThreadCounter::idle_kicks);
-        Destroy(*connection);
+        Destroy(*connection, CloseReason::kIdleTimeout);
         EndDrainWhenEmpty();
         continue;
       }

@@ -52,6 +52,9 @@ struct WorkerOptions {
   uint64_t tick_ms = 1000;
   // How long Stop() lets replies go out that a slow client has not taken yet.
   uint64_t drain_ms = 1000;
+  // Completes the context of a worker before it starts; signalling `wakeup` makes it look whether
+  // there is news for the connections that watch.  May be empty.
+  std::function<void(OpContext& context, const Wakeup& wakeup)> equip;
 };
 
 // An accepted socket on its way to a worker.
@@ -104,7 +107,7 @@ class Worker {
   [[nodiscard]] char* scratch() const { return scratch_.get(); }
   [[nodiscard]] ThreadStats& stats() const { return *context_.stats; }
   [[nodiscard]] uint32_t now_s() const { return static_cast<uint32_t>(context_.now / 1000); }
-  void RefreshNow() { context_.now = clock_.NowMs(); }
+  void RefreshNow() { context_.Refresh(clock_.NowMs()); }
   [[nodiscard]] Turn& BeginTurn();
   void EndTurn();
   [[nodiscard]] Turn& turn() { return turn_; }
@@ -116,6 +119,8 @@ class Worker {
   void GiveBack(std::unique_ptr<ReplyBuffer> buffer);
   // Whether Tick() has to look at it every time: it uploads, or its output is stuck.
   void Attend(Connection& connection, bool attend);
+  // From now on it gets a turn whenever there may be text for its session.
+  void AddWatcher(Connection& connection) { watching_.push_back(&connection); }
   // Gives it its turn, and destroys it when it is over.
   void Run(Connection& connection);
 
@@ -128,8 +133,11 @@ class Worker {
   void TakeNewClients() ABSL_LOCKS_EXCLUDED(queue_mutex_);
   void Welcome(NewClient client);
   void After(Connection& connection, Connection::Next next);
-  void Destroy(Connection& connection);
-  void DestroyAll();
+  void Destroy(Connection& connection, CloseReason reason);
+  void DestroyAll(CloseReason reason);
+  // To those who watch, while there are any.
+  void NoteConnection(EventKind kind, int fd, CloseReason reason);
+  void BringNews();
   void BeginDrain();
   void EndDrainWhenEmpty();
   void Tick();
@@ -161,6 +169,7 @@ class Worker {
   std::vector<std::unique_ptr<ReplyBuffer>> pool_;
   std::vector<Connection*> attended_;
   std::vector<Connection*> waiting_;
+  std::vector<Connection*> watching_;
   uint32_t wheel_s_ = 0;  // seconds before it have been looked at
   size_t connections_ = 0;
   bool draining_ = false;

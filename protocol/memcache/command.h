@@ -72,6 +72,7 @@ std::span<const CommandSpec> StorageCommands();
 std::span<const CommandSpec> KeyedCommands();
 std::span<const CommandSpec> AdminCommands();
 std::span<const CommandSpec> StatsCommands();
+std::span<const CommandSpec> WatchCommands();
 std::span<const CommandSpec> TuningCommands();
 std::span<const CommandSpec> MetaCommands();
 std::span<const CommandSpec> MetaStoreCommands();

@@ -12,7 +12,7 @@ class CommandTable {
   CommandTable() {
     for (const auto family :
          {RetrievalCommands(), StorageCommands(), KeyedCommands(), AdminCommands(), StatsCommands(),
-          TuningCommands(), MetaCommands(), MetaStoreCommands()}) {
+          WatchCommands(), TuningCommands(), MetaCommands(), MetaStoreCommands()}) {
       for (const CommandSpec& spec : family) Insert(spec);
     }
   }

@@ -5,9 +5,13 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "core/store.h"
+#include "protocol/text_feed.h"
 
 namespace larder::memcache {
 
@@ -36,6 +40,11 @@ struct ServerInfo {
   uint64_t listen_disabled_count = 0;
   uint64_t listen_disabled_us = 0;
   uint64_t threads = 0;
+  uint64_t events_dropped = 0;  // by threads whose buffer was full
+  uint64_t events_written = 0;
+  uint64_t events_skipped = 0;  // for watchers that read too slowly
+  uint64_t events_sent = 0;
+  uint64_t watchers = 0;
 };
 
 // One row of `stats conns`.
@@ -58,6 +67,9 @@ class Host {
   virtual void SetVerbosity(int level) = 0;
   // `stats reset`: forgets what the server itself counts (connections in total, rejected ones).
   virtual void ResetStats() = 0;
+  // What happens on `streams` (of EventStream) from now on, a line an event, for a session of the
+  // worker whose context `op` is.  Null: too many watch already.
+  [[nodiscard]] virtual std::unique_ptr<TextFeed> Watch(OpContext& op, uint32_t streams) = 0;
 };
 
 }  // namespace larder::memcache

@@ -137,6 +137,7 @@ Outcome MetaDelete(CommandContext& ctx, const Frame& frame) {
   const auto key = MetaKey(ctx, flags, room);
   if (!key) return AnswerText(ctx, kUndecodableKey);
   DeleteRequest request{.key = *key};
+  request.command = DeleteCommand::kMetaDelete;
   if (flags.has('C')) request.compare_cas = flags.cas();
   request.mark_stale = flags.has('I');
   request.drop_value = flags.has('x');

@@ -15,6 +15,13 @@ namespace {
 
 using Kind = Unfinished::Kind;
 
+// Without its end.
+std::string_view FirstLine(std::string_view text) {
+  text = text.substr(0, text.find('\n'));
+  if (text.ends_with('\r')) text.remove_suffix(1);
+  return text;
+}
+
 class TextSession final : public SessionBase {
  public:
   TextSession(Store& store, OpContext& op, Host& host, const SessionOptions& options)
@@ -33,6 +40,9 @@ class TextSession final : public SessionBase {
   Step FinishUpload(std::string_view ending, size_t consumed, ReplyBuffer& out);
   Step GoOnSkipping(std::string_view input, ReplyBuffer& out);
   Step GoOnSkippingLine(std::string_view input, ReplyBuffer& out);
+  Step GoOnWatching(std::string_view input, ReplyBuffer& out);
+  // Execute, for those who watch the conversation.
+  Outcome ExecuteWatched(CommandContext& ctx, const Frame& frame, std::string_view request);
 };
 
 // 20,000 idle connections are to cost 400 bytes each, and the connection needs most of them.
@@ -50,6 +60,8 @@ TextSession::Step TextSession::TakeStep(std::string_view input, ReplyBuffer& out
       return GoOnSkipping(input, out);
     case Kind::kSkipLine:
       return GoOnSkippingLine(input, out);
+    case Kind::kFeed:
+      return GoOnWatching(input, out);
     case Kind::kClosed:
       break;
   }
@@ -58,11 +70,15 @@ TextSession::Step TextSession::TakeStep(std::string_view input, ReplyBuffer& out
 
 TextSession::Step TextSession::DoBatch(std::string_view input, ReplyBuffer& out) {
   CommandContext ctx = ContextFor(out);
+  std::string_view rest = input;
   return RunBatch<Frame>(input, out, ReadFrame,
-                         [&ctx](const Frame& frame, const Key& key, size_t& consumed) {
+                         [&](const Frame& frame, const Key& key, size_t& consumed) {
                            ctx.key = key;
                            ctx.consumed = consumed;
-                           const Outcome outcome = Execute(ctx, frame);
+                           const Outcome outcome = op_.IsWatched(kRawCommands | kConversation)
+                                                       ? ExecuteWatched(ctx, frame, rest)
+                                                       : Execute(ctx, frame);
+                           rest.remove_prefix(consumed);
                            consumed = ctx.consumed;
                            return outcome;
                          });
@@ -162,6 +178,30 @@ TextSession::Step TextSession::GoOnSkippingLine(std::string_view input, ReplyBuf
   out.Append(unfinished_.reply);
   unfinished_.End();
   return {newline + 1, SessionState::kNeedInput, true};
+}
+
+// What the client says is not listened to any more; only that it leaves.
+TextSession::Step TextSession::GoOnWatching(std::string_view input, ReplyBuffer& out) {
+  if (out.empty()) {
+    if (std::string text = unfinished_.feed->Take(); !text.empty()) {
+      out.AppendOwned(std::move(text));
+    }
+  }
+  return {input.size(), SessionState::kWatching, false};
+}
+
+Outcome TextSession::ExecuteWatched(CommandContext& ctx, const Frame& frame,
+                                    std::string_view request) {
+  op_.events->Note(kRawCommands | kConversation,
+                   {.kind = EventKind::kCommand, .client = op_.client}, FirstLine(request));
+  const char* const before = ctx.out.Reserve();
+  const Outcome outcome = Execute(ctx, frame);
+  const std::string_view reply(before, static_cast<size_t>(ctx.out.Reserve() - before));
+  if (!reply.empty() && op_.IsWatched(kConversation)) {
+    op_.events->Note(kConversation, {.kind = EventKind::kReply, .client = op_.client},
+                     FirstLine(reply));
+  }
+  return outcome;
 }
 
 void TextSession::GiveUpUpload() {

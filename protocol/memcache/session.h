@@ -15,6 +15,7 @@ namespace larder::memcache {
 // What sessions of one server share.
 struct SessionOptions {
   bool flush_enabled = true;  // not -F
+  bool watch_enabled = true;  // not -W
 };
 
 // `context` is the worker's: its clock reading must be fresh at each Consume().

@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "core/store.h"
+#include "protocol/text_feed.h"
 
 namespace larder::memcache {
 
@@ -27,6 +28,7 @@ struct Unfinished {
     kUpload,    // `left` bytes of a large value, and the line end behind it
     kSkip,      // `left` bytes nobody wants, then `reply`
     kSkipLine,  // everything up to the line's end, then `reply`
+    kFeed,      // watching: nothing but what the feed says, whatever the client sends
     kClosed,
   };
 
@@ -38,7 +40,8 @@ struct Unfinished {
   std::string_view reply;  // a constant
   std::unique_ptr<Upload> upload;
   std::unique_ptr<std::string> meta_line;  // of an upload by ms: see AnswerMetaUpload
-  TimeMs progress_at = 0;                  // when the upload last got bytes
+  std::unique_ptr<TextFeed> feed;
+  TimeMs progress_at = 0;  // when the upload last got bytes
 
   void BeginKeys(const KeyWalk& walk) {
     kind = Kind::kKeys;
@@ -61,6 +64,10 @@ struct Unfinished {
   void BeginSkipLine(std::string_view answer) {
     kind = Kind::kSkipLine;
     reply = answer;
+  }
+  void BeginFeed(std::unique_ptr<TextFeed> begun) {
+    kind = Kind::kFeed;
+    feed = std::move(begun);
   }
   void End() {
     kind = Kind::kNothing;
