@@ -7,6 +7,7 @@
 #pragma once
 
 #include <array>
+#include <bitset>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -288,9 +289,25 @@ struct ItemInfo {
   TimeMs last_access = 0;
   uint64_t cas = 0;
   bool fetched = false;
+  bool binary_key = false;  // came encoded
   size_t class_id = 0;
   size_t item_bytes = 0;
+  size_t value_bytes = 0;
   uint32_t flags = 0;
+};
+
+// Which items a walk shows.
+struct WalkFilter {
+  std::bitset<kMaxClasses> classes;  // none: all
+  std::string prefix;                // of the key
+  unsigned part = 0;                 // the walk is cut into `parts`; no item is in two
+  unsigned parts = 1;
+};
+
+// How far a walk has come; as it is made it stands at the beginning.
+struct WalkCursor {
+  size_t stripe = 0;
+  uint64_t place = 0;
 };
 
 class Store {
@@ -355,6 +372,13 @@ class Store {
   ReassignResult Reassign(int64_t from, int64_t to);
   // Looks at every item in the background, now.  False: that is going on.
   bool StartCrawl();
+
+  // Appends copies of the next items that the filter lets through: looks at about kWalkSlice items,
+  // so 100 us, and finds none of them perhaps.  False: that was all.  An item that is there from
+  // the first call to the last is shown once, others once or not at all.
+  static constexpr size_t kWalkSlice = 128;
+  bool Walk(OpContext& ctx, const WalkFilter& filter, WalkCursor* cursor,
+            std::vector<ItemInfo>* out);
 
   // Statistics.
   [[nodiscard]] StoreInfo Info() const;

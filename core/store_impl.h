@@ -151,6 +151,10 @@ class Store::Impl {
   void NoteCrawl(OpContext& ctx, uint64_t examined, uint64_t reclaimed, uint64_t ms);
   void NotePageMove(OpContext& ctx, size_t from, size_t to);
 
+  // --- Dumps (walk.cc) ---
+  bool WalkSome(OpContext& ctx, const WalkFilter& filter, WalkCursor* cursor,
+                std::vector<ItemInfo>* out);
+
   // --- Statistics (store_info.cc) ---
   StoreInfo Info();
   std::vector<ClassInfo> Classes();
@@ -315,6 +319,9 @@ class Store::Impl {
             .hot_max_factor = tuning_.hot_max_factor.load(std::memory_order_relaxed),
             .warm_max_factor = tuning_.warm_max_factor.load(std::memory_order_relaxed)};
   }
+
+  // By the holder of the key's lock.
+  [[nodiscard]] ItemInfo InfoOf(Handle handle, TimeMs now);
 
   void ReserveIndex();
   void StartThreads();

@@ -8,6 +8,7 @@ namespace larder::memcache {
 
 inline constexpr std::string_view kCrlf = "\r\n";
 inline constexpr std::string_view kEnd = "END\r\n";
+inline constexpr std::string_view kMetaEnd = "EN\r\n";
 inline constexpr std::string_view kOk = "OK\r\n";
 inline constexpr std::string_view kError = "ERROR\r\n";
 inline constexpr std::string_view kStored = "STORED\r\n";
@@ -69,6 +70,11 @@ inline constexpr std::string_view kCrawlerRuns = "ERROR failed to start lru craw
 inline constexpr std::string_view kCrawlerDisabled = "CLIENT_ERROR lru crawler disabled\r\n";
 inline constexpr std::string_view kCrawlerBusy = "BUSY currently processing crawler request\r\n";
 inline constexpr std::string_view kBadClassId = "BADCLASS invalid class id\r\n";
+inline constexpr std::string_view kMetadumpNotAllowed = "ERROR metadump not allowed\r\n";
+inline constexpr std::string_view kCachedumpNotAllowed =
+    "CLIENT_ERROR stats cachedump not allowed\r\n";
+inline constexpr std::string_view kBadCachedump = "CLIENT_ERROR bad command line\r\n";
+inline constexpr std::string_view kIllegalSlabId = "CLIENT_ERROR Illegal slab id\r\n";
 inline constexpr std::string_view kSleepTooLong =
     "CLIENT_ERROR sleep must be one second or less\r\n";
 inline constexpr std::string_view kLimitTooSmall =

@@ -39,6 +39,7 @@ class TextSession final : public SessionBase {
   Step GoOnWithUpload(std::string_view input, ReplyBuffer& out);
   Step FinishUpload(std::string_view ending, size_t consumed, ReplyBuffer& out);
   Step GoOnSkipping(std::string_view input, ReplyBuffer& out);
+  Step GoOnReplying(ReplyBuffer& out);
   Step GoOnSkippingLine(std::string_view input, ReplyBuffer& out);
   Step GoOnWatching(std::string_view input, ReplyBuffer& out);
   // Execute, for those who watch the conversation.
@@ -62,10 +63,25 @@ TextSession::Step TextSession::TakeStep(std::string_view input, ReplyBuffer& out
       return GoOnSkippingLine(input, out);
     case Kind::kFeed:
       return GoOnWatching(input, out);
+    case Kind::kLongReply:
+      return GoOnReplying(out);
     case Kind::kClosed:
       break;
   }
   return {input.size(), SessionState::kClosing, false};
+}
+
+TextSession::Step TextSession::GoOnReplying(ReplyBuffer& out) {
+  switch (unfinished_.long_reply->GoOn(store_, op_, out)) {
+    case LongReply::Progress::kDone:
+      unfinished_.End();
+      return {0, SessionState::kNeedInput, true};
+    case LongReply::Progress::kOutputFull:
+      return {0, SessionState::kOutputFull, false};
+    case LongReply::Progress::kLater:
+      break;
+  }
+  return {0, SessionState::kWaiting, false};
 }
 
 TextSession::Step TextSession::DoBatch(std::string_view input, ReplyBuffer& out) {

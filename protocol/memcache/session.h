@@ -16,6 +16,7 @@ namespace larder::memcache {
 struct SessionOptions {
   bool flush_enabled = true;  // not -F
   bool watch_enabled = true;  // not -W
+  bool dump_enabled = true;   // not -X
 };
 
 // `context` is the worker's: its clock reading must be fresh at each Consume().

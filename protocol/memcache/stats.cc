@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "protocol/memcache/command.h"
+#include "protocol/memcache/dump.h"
 #include "protocol/memcache/framer.h"
 #include "protocol/memcache/replies.h"
 #include "protocol/memcache/words.h"
@@ -67,6 +68,7 @@ Outcome Stats(CommandContext& ctx, const Frame& frame) {
     ctx.out.Append(kReset);
     return Outcome::kDone;
   }
+  if (name == "cachedump") return CacheDump(ctx, rest);
   for (const StatGroup& group : kStatGroups) {
     if (group.name != name) continue;
     StatText text;
