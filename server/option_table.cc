@@ -221,8 +221,8 @@ constexpr OptionRow kRows[] = {
      "1024", "", SetBacklog},
     {'c', "conn-limit", "num", kNetwork, "clients served at the same time", "1024", "-c 16384",
      SetConnections},
-    {'B', "protocol", "name", kNetwork, "auto or ascii (binary is not there yet)", "auto", "",
-     SetProtocol},
+    {'B', "protocol", "name", kNetwork, "auto (by a client's first byte), ascii or binary", "auto",
+     "", SetProtocol},
     {'N', "napi-ids", "num", kNetwork, "accepted, of no effect", "", "", SetNapiIds},
 
     {'m', "memory-limit", "size", kMemory, "memory for items: megabytes, or 512m, 4g", "64",

@@ -83,17 +83,12 @@ Refusal Apply(const std::vector<std::string>& words, Options& options) {
 }
 
 Refusal CheckListeners(const Options& options) {
-  bool is_binary = options.protocol == BindingProtocol::kBinary;
   for (const std::string& text : options.listen) {
     const auto endpoint = ParseEndpoint(text, 0);
     if (!endpoint.ok()) {
       const auto why = endpoint.status().message();
       return {kExitUsage, std::string(why.data(), why.size())};
     }
-    is_binary |= endpoint->protocol == BindingProtocol::kBinary;
-  }
-  if (is_binary) {
-    return {kExitUsage, "-B: the binary protocol is not supported yet; use auto or ascii"};
   }
   return {};
 }

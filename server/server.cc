@@ -91,7 +91,8 @@ std::unique_ptr<Session> Server::MakeSession(OpContext& context, const ClientInf
   switch (ChooseDialect(client.protocol, first_bytes)) {
     case Dialect::kText:
       return memcache::MakeSession(store_, context, *this, session_options_);
-    case Dialect::kBinary:  // not there yet
+    case Dialect::kBinary:
+      return memcache::MakeBinarySession(store_, context, *this, session_options_);
     case Dialect::kNone:
       break;
   }

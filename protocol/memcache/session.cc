@@ -9,6 +9,7 @@
 #include "protocol/memcache/retrieval.h"
 #include "protocol/memcache/session_base.h"
 #include "protocol/memcache/storage.h"
+#include "protocol/memcache/text_login.h"
 
 namespace larder::memcache {
 namespace {
@@ -25,11 +26,12 @@ std::string_view FirstLine(std::string_view text) {
 class TextSession final : public SessionBase {
  public:
   TextSession(Store& store, OpContext& op, Host& host, const SessionOptions& options)
-      : SessionBase(store, op, host, options) {}
+      : SessionBase(store, op, host, options), is_admitted_(options.authenticator == nullptr) {}
 
  private:
   Step TakeStep(std::string_view input, ReplyBuffer& out) override;
   void GiveUpUpload() override;
+  Step GoOnWithLogin(std::string_view input, ReplyBuffer& out);
   Step DoBatch(std::string_view input, ReplyBuffer& out);
   [[nodiscard]] CommandContext ContextFor(ReplyBuffer& out) {
     return {store_, op_, host_, options_, out, unfinished_, Key{}, 0};
@@ -44,6 +46,9 @@ class TextSession final : public SessionBase {
   Step GoOnWatching(std::string_view input, ReplyBuffer& out);
   // Execute, for those who watch the conversation.
   Outcome ExecuteWatched(CommandContext& ctx, const Frame& frame, std::string_view request);
+
+  bool is_admitted_;  // or there is no need to be
+  uint8_t login_failures_ = 0;
 };
 
 // 20,000 idle connections are to cost 400 bytes each, and the connection needs most of them.
@@ -52,7 +57,8 @@ static_assert(sizeof(TextSession) <= 192);
 TextSession::Step TextSession::TakeStep(std::string_view input, ReplyBuffer& out) {
   switch (unfinished_.kind) {
     case Kind::kNothing:
-      return DoBatch(input, out);
+      // The one gate: behind it are all commands, before it is none.
+      return is_admitted_ ? DoBatch(input, out) : GoOnWithLogin(input, out);
     case Kind::kKeys:
       return GoOnWithKeys(input, out);
     case Kind::kUpload:
@@ -82,6 +88,17 @@ TextSession::Step TextSession::GoOnReplying(ReplyBuffer& out) {
       break;
   }
   return {0, SessionState::kWaiting, false};
+}
+
+TextSession::Step TextSession::GoOnWithLogin(std::string_view input, ReplyBuffer& out) {
+  if (!out.HasRoom()) return {0, SessionState::kOutputFull, false};
+  const LoginResult result = TryLogin(input, *options_.authenticator, op_, login_failures_, out);
+  is_admitted_ = result.is_admitted;
+  if (result.is_over) {
+    unfinished_.kind = Kind::kClosed;
+    return {input.size(), SessionState::kClosing, false};
+  }
+  return {result.consumed, SessionState::kNeedInput, result.go_on};
 }
 
 TextSession::Step TextSession::DoBatch(std::string_view input, ReplyBuffer& out) {

@@ -92,10 +92,14 @@ struct World {
 // take, and sends everything as soon as there is something.
 class Client {
  public:
+  enum class Dialect { kText, kBinary };
+
   // `piece`: how many bytes arrive at a time.
-  explicit Client(World& world, size_t piece = std::string_view::npos)
+  explicit Client(World& world, size_t piece = std::string_view::npos,
+                  Dialect dialect = Dialect::kText)
       : world_(world),
-        session_(MakeSession(world.store, world.context, world.host, world.session_options)),
+        session_((dialect == Dialect::kText ? memcache::MakeSession : memcache::MakeBinarySession)(
+            world.store, world.context, world.host, world.session_options)),
         piece_(piece) {}
 
   // Sends `bytes`; returns everything that was answered.

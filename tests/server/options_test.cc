@@ -123,8 +123,6 @@ TEST_CASE("what cannot be done is refused with memcached's exit code", "[server]
       {{"-m", "64x"}, 64, "did you mean 64?"},
       {{"-m", "-5"}, 64, "-m"},
       {{"-B", "foo"}, 64, "should be one of auto, binary, or ascii"},
-      {{"-B", "binary"}, 64, "not supported yet"},
-      {{"-l", "proto[binary]:*"}, 64, "not supported yet"},
       {{"-I", "10"}, 64, "less than 1024"},
       {{"-I", "2g", "-m", "8g"}, 64, "gigabyte"},
       {{"-I", "1500k"}, 64, "multiple"},
