@@ -10,9 +10,8 @@ namespace {
 class CommandTable {
  public:
   CommandTable() {
-    for (const auto family :
-         {RetrievalCommands(), StorageCommands(), KeyedCommands(), AdminCommands(), StatsCommands(),
-          WatchCommands(), TuningCommands(), MetaCommands(), MetaStoreCommands()}) {
+    for (const auto family : {RetrievalCommands(), StorageCommands(), KeyedCommands(),
+                              AdminCommands(), StatsCommands(), TuningCommands()}) {
       for (const CommandSpec& spec : family) Insert(spec);
     }
   }
