@@ -72,6 +72,15 @@ class IndexStripe {
   template <typename Visit>
   void VisitBucket(size_t at, Visit&& visit) const;
 
+  // The place of a hash among all: its upper half.
+  static constexpr uint64_t kPlaces = uint64_t{1} << 32;
+  static uint64_t PlaceIn(uint64_t hash) { return hash >> 32; }
+  // Calls visit(handle) for every entry of the bucket where `place` belongs now, and returns the
+  // first place behind that bucket: entries from `place` up to there have been visited, and perhaps
+  // some before it.
+  template <typename Visit>
+  uint64_t VisitPlace(uint64_t place, Visit&& visit) const;
+
   [[nodiscard]] size_t size() const { return size_; }
   [[nodiscard]] size_t buckets() const { return target_.load(std::memory_order_relaxed); }
   [[nodiscard]] bool growing() const { return frontier_.load(std::memory_order_relaxed) != 0; }
@@ -98,6 +107,10 @@ class IndexStripe {
 
   static size_t Scale(uint64_t hash, size_t buckets) {
     return static_cast<size_t>(((hash >> 32) * buckets) >> 32);
+  }
+  // The first place of bucket `at` of so many.
+  static uint64_t FirstPlace(uint64_t at, uint64_t buckets) {
+    return ((at << 32) + buckets - 1) / buckets;
   }
   // The bucket where `hash` belongs now.
   [[nodiscard]] size_t PlaceOf(uint64_t hash) const {

@@ -66,6 +66,23 @@ void IndexStripe::VisitBucket(size_t at, Visit&& visit) const {
   }
 }
 
+template <typename Visit>
+uint64_t IndexStripe::VisitPlace(uint64_t place, Visit&& visit) const {
+  const uint32_t settled = settled_.load(std::memory_order_relaxed);
+  const uint32_t target = target_.load(std::memory_order_relaxed);
+  const uint32_t frontier = frontier_.load(std::memory_order_relaxed);
+  const uint64_t hash = place << 32;
+  const size_t grown = Scale(hash, target);
+  if (grown >= frontier) {
+    VisitBucket(grown, visit);
+    return FirstPlace(grown + 1, target);
+  }
+  const size_t old = Scale(hash, settled);
+  VisitBucket(old, visit);
+  // What of an old bucket lies behind the frontier has moved on.
+  return std::min(FirstPlace(old + 1, settled), FirstPlace(frontier, target));
+}
+
 template <typename HashOf>
 bool IndexStripe::Insert(uint64_t hash, Handle handle, HashOf&& hash_of) {
   if (growing()) {
@@ -84,9 +101,8 @@ void IndexStripe::GrowStep(HashOf&& hash_of) {
   const uint32_t target = target_.load(std::memory_order_relaxed);
   const size_t wanted = frontier_.load(std::memory_order_relaxed) - 1;
   // The hashes of bucket `wanted` come from one old bucket or from two neighbours.
-  const auto first_hash = [&](uint64_t at) { return ((at << 32) + target - 1) / target; };
-  const size_t low = (first_hash(wanted) * settled) >> 32;
-  const size_t high = ((first_hash(wanted + 1) - 1) * settled) >> 32;
+  const size_t low = (FirstPlace(wanted, target) * settled) >> 32;
+  const size_t high = ((FirstPlace(wanted + 1, target) - 1) * settled) >> 32;
   frontier_.store(static_cast<uint32_t>(wanted), std::memory_order_relaxed);
   for (size_t source = high + 1; source-- > low;) {
     if (source != wanted) MoveUp(source, wanted, hash_of);

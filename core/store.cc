@@ -294,6 +294,10 @@ size_t Store::ItemBytes(size_t key_bytes, size_t value_bytes, bool flags, bool e
                      .has_deadline = expires}
       .bytes();
 }
+bool Store::Walk(OpContext& ctx, const WalkFilter& filter, WalkCursor* cursor,
+                 std::vector<ItemInfo>* out) {
+  return impl_->WalkSome(ctx, filter, cursor, out);
+}
 StoreTuning& Store::tuning() { return impl_->tuning_; }
 LimitResult Store::SetMemoryLimit(uint64_t bytes) { return impl_->SetMemoryLimit(bytes); }
 ReassignResult Store::Reassign(int64_t from, int64_t to) { return impl_->Reassign(from, to); }

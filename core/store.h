@@ -7,6 +7,7 @@
 #pragma once
 
 #include <array>
+#include <bitset>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -166,8 +167,8 @@ struct ReadOptions {
   bool recache = false;          // the token also for an item that ends in less than
   uint64_t recache_seconds = 0;  // so many seconds, begun ones counted whole
 
-  // Nothing but the value is asked for.
-  [[nodiscard]] bool plain() const { return !touch && !peek && !uncounted && !tokens; }
+  // Nothing about the item is to change but what any read changes.
+  [[nodiscard]] bool plain() const { return !touch && !peek && !uncounted && !create && !recache; }
 };
 
 // Metadata of a value to be stored.
@@ -180,13 +181,14 @@ struct StoreRequest {
   uint64_t new_cas = 0;      // the CAS of what is stored; 0: the next one
   bool or_stale = false;    // with kCas: a lower compare_cas stores too, as stale, to end as before
   bool binary_key = false;  // for ValueView
-  bool join_creates = false;  // append or prepend to nothing stores
+  bool join_creates = false;     // append or prepend to nothing stores
+  bool refusal_deletes = false;  // in every mode what could not be replaced goes, as with kSet
 };
 
 // What became of it.
 struct StoreAnswer {
   uint64_t cas = 0;  // of the new item; 0 when nothing was stored
-  size_t size = 0;   // of the stored value
+  size_t size = 0;   // of the value that is stored, or was to be
 };
 
 // How an item is to go.
@@ -287,9 +289,25 @@ struct ItemInfo {
   TimeMs last_access = 0;
   uint64_t cas = 0;
   bool fetched = false;
+  bool binary_key = false;  // came encoded
   size_t class_id = 0;
   size_t item_bytes = 0;
+  size_t value_bytes = 0;
   uint32_t flags = 0;
+};
+
+// Which items a walk shows.
+struct WalkFilter {
+  std::bitset<kMaxClasses> classes;  // none: all
+  std::string prefix;                // of the key
+  unsigned part = 0;                 // the walk is cut into `parts`; no item is in two
+  unsigned parts = 1;
+};
+
+// How far a walk has come; as it is made it stands at the beginning.
+struct WalkCursor {
+  size_t stripe = 0;
+  uint64_t place = 0;
 };
 
 class Store {
@@ -354,6 +372,13 @@ class Store {
   ReassignResult Reassign(int64_t from, int64_t to);
   // Looks at every item in the background, now.  False: that is going on.
   bool StartCrawl();
+
+  // Appends copies of the next items that the filter lets through: looks at about kWalkSlice items,
+  // so 100 us, and finds none of them perhaps.  False: that was all.  An item that is there from
+  // the first call to the last is shown once, others once or not at all.
+  static constexpr size_t kWalkSlice = 128;
+  bool Walk(OpContext& ctx, const WalkFilter& filter, WalkCursor* cursor,
+            std::vector<ItemInfo>* out);
 
   // Statistics.
   [[nodiscard]] StoreInfo Info() const;

@@ -151,6 +151,10 @@ class Store::Impl {
   void NoteCrawl(OpContext& ctx, uint64_t examined, uint64_t reclaimed, uint64_t ms);
   void NotePageMove(OpContext& ctx, size_t from, size_t to);
 
+  // --- Dumps (walk.cc) ---
+  bool WalkSome(OpContext& ctx, const WalkFilter& filter, WalkCursor* cursor,
+                std::vector<ItemInfo>* out);
+
   // --- Statistics (store_info.cc) ---
   StoreInfo Info();
   std::vector<ClassInfo> Classes();
@@ -244,7 +248,7 @@ class Store::Impl {
   std::optional<bool> SetDeadline(OpContext& ctx, Stripe& stripe, ChunkSource& source,
                                   uint64_t hash, IndexStripe::Slot* slot, Deadline deadline)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);
-  ReadResult ReadPlain(OpContext& ctx, const Key& key, Visit visit, void* arg);
+  ReadResult ReadPlain(OpContext& ctx, const Key& key, bool tokens, Visit visit, void* arg);
   std::optional<ReadResult> ReadLocked(OpContext& ctx, Stripe& stripe, ChunkSource& source,
                                        const Key& key, const ReadOptions& options, Visit visit,
                                        void* arg) ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);
@@ -315,6 +319,9 @@ class Store::Impl {
             .hot_max_factor = tuning_.hot_max_factor.load(std::memory_order_relaxed),
             .warm_max_factor = tuning_.warm_max_factor.load(std::memory_order_relaxed)};
   }
+
+  // By the holder of the key's lock.
+  [[nodiscard]] ItemInfo InfoOf(Handle handle, TimeMs now);
 
   void ReserveIndex();
   void StartThreads();

@@ -25,9 +25,11 @@ ValueView Store::Impl::ViewOf(const OpContext& ctx, Item* item, size_t class_id)
       .flags = item->flags(),
       .cas = item->cas(),
       .deadline = item->deadline(),
+      // Rounded to whole ticks upwards, so that whole seconds come out whole.
       .last_access =
           ctx.now -
-          std::min(ctx.now, TimeMs{Ticks::Age(Ticks::At(ctx.now), item->ticks())} * Ticks::kMs),
+          std::min(ctx.now, TimeMs{Ticks::Age(Ticks::At(ctx.now), item->ticks())} * Ticks::kMs +
+                                Ticks::kMs - 1),
       .was_fetched = (bits & kFetched) != 0,
       .binary_key = (bits & kBinaryKey) != 0,
       .stale = (bits & kStale) != 0,
@@ -49,7 +51,7 @@ ValueView Store::Impl::ViewOf(const OpContext& ctx, Item* item, size_t class_id)
 ReadResult Store::Impl::Read(OpContext& ctx, const Key& key, const ReadOptions& options,
                              Visit visit, void* arg) {
   ApplyPendingFlush(ctx);
-  if (options.plain()) return ReadPlain(ctx, key, visit, arg);
+  if (options.plain()) return ReadPlain(ctx, key, options.tokens, visit, arg);
   return Mutate(ctx, key, [&](Stripe& stripe, ChunkSource& source) {
     stripe.mutex.AssertHeld();
     return ReadLocked(ctx, stripe, source, key, options, visit, arg);
@@ -57,7 +59,8 @@ ReadResult Store::Impl::Read(OpContext& ctx, const Key& key, const ReadOptions& 
 }
 
 // The way of nearly all reads.
-ReadResult Store::Impl::ReadPlain(OpContext& ctx, const Key& key, Visit visit, void* arg) {
+ReadResult Store::Impl::ReadPlain(OpContext& ctx, const Key& key, bool tokens, Visit visit,
+                                  void* arg) {
   ctx.stats->Add(ThreadCounter::cmd_get);
   Stripe& stripe = StripeOf(key.hash);
   StripeLock lock(stripe.mutex);
@@ -70,7 +73,11 @@ ReadResult Store::Impl::ReadPlain(OpContext& ctx, const Key& key, Visit visit, v
   Item* item = ItemAt(handle);
   const size_t class_id = LruClassOf(handle).id();
   ctx.stats->Add(HitCounter(*item), class_id);
-  const ValueView view = ViewOf(ctx, item, class_id);
+  ValueView view = ViewOf(ctx, item, class_id);
+  if (tokens && view.stale && !view.token_sent) {
+    view.token_won = true;
+    item->SetBits(kTokenSent);
+  }
   MarkRead(*item, ctx.now);
   visit(arg, view);
   return ReadResult::kHit;

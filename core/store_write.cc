@@ -60,7 +60,7 @@ StoreResult Store::Impl::Put(OpContext& ctx, const StoreRequest& request, std::s
 void Store::Impl::RefuseStore(OpContext& ctx, const StoreRequest& request, StoreResult why) {
   ctx.stats->Add(why == StoreResult::kTooLarge ? ThreadCounter::store_too_large
                                                : ThreadCounter::store_no_memory);
-  if (request.mode != StoreMode::kSet) return;
+  if (request.mode != StoreMode::kSet && !request.refusal_deletes) return;
   // What a set could not replace must not be read as if the set had not been.
   Stripe& stripe = StripeOf(request.key.hash);
   StripeLock lock(stripe.mutex);

@@ -121,6 +121,7 @@ StoreResult Store::Impl::FinishUpload(OpContext& ctx, std::unique_ptr<Upload> up
                                       StoreAnswer* answer) {
   auto& whole = static_cast<UploadImpl&>(*upload);
   const StoreRequest& request = whole.request();
+  if (answer != nullptr) answer->size = whole.value_bytes();
   if (request.mode == StoreMode::kAppend || request.mode == StoreMode::kPrepend) {
     std::string value;
     value.reserve(whole.value_bytes());

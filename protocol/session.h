@@ -18,6 +18,7 @@ enum class SessionState : uint8_t {
   kOutputFull,  // send `out`, then call Consume again with the bytes that are left
   kUploading,   // the next bytes belong into UploadBuffer()
   kWaiting,     // no memory for a large value just now: call Consume again in a few milliseconds
+  kWatching,    // send `out`; Consume again when there is input, or text for its feed
   kClosing,     // send what is in `out`, then close
 };
 

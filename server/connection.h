@@ -6,8 +6,6 @@
 // its size, output that is stuck in a ReplyBuffer borrowed from the worker. A connection reads or
 // writes, never both: while a reply is stuck, nothing more is read, so a client that does not read
 // costs one ReplyBuffer and one scratch buffer's worth of input.
-// TLS: its stream is made at the first byte, stands between the socket and everything else, and can
-// hold input that the socket no longer has; then the connection asks for another turn by itself.
 
 #pragma once
 
@@ -19,14 +17,13 @@
 
 #include "protocol/session.h"
 #include "server/event_loop.h"
-#include "server/tls_stream.h"
 
 namespace larder::server {
 
 class Worker;
 
 // What `stats conns` shows.
-enum class ConnectionState : uint8_t { kRead, kParse, kUpload, kWaiting, kWrite };
+enum class ConnectionState : uint8_t { kRead, kParse, kUpload, kWaiting, kWatch, kWrite };
 
 // memcached's name of it, conn_read and so on.
 [[nodiscard]] std::string_view StateName(ConnectionState state);
@@ -48,30 +45,25 @@ class Connection : private RingHook {
   Connection& operator=(const Connection&) = delete;
   ~Connection();
 
-  // What to wait for next; kAgain: nothing, its turn comes again after the others'; kClose:
-  // nothing, destroy it.
-  enum class Next : uint8_t { kRead, kWrite, kWait, kAgain, kClose };
+  // What to wait for next; kClose: nothing, destroy it.
+  enum class Next : uint8_t { kRead, kWrite, kWait, kClose };
 
   // Begins to read.
   [[nodiscard]] Next Start();
   // Its turn: the socket is ready, or its time to wait is over.  Throws bad_alloc, after which it
   // has to be destroyed.
   [[nodiscard]] Next Turn();
-  // Once a tick, while attended: see Worker.  kClose: its output stood still, or its handshake was
-  // not done, for so many seconds (0: no limit); kTurn: its session has something to say.
+  // Once a tick, while attended: see Worker.  kClose: it stood still for `blocked_limit_s` (0: no
+  // limit); kTurn: its session has something to say.
   enum class Verdict : uint8_t { kStay, kTurn, kClose };
-  struct Patience {
-    uint32_t blocked_s;
-    uint32_t handshake_s;
-  };
-  [[nodiscard]] Verdict Tick(uint32_t now_s, const Patience& patience);
+  [[nodiscard]] Verdict Tick(uint32_t now_s, uint32_t blocked_limit_s);
 
   // Its output is stuck.
   [[nodiscard]] bool blocked() const { return waits_for_ == Next::kWrite; }
   // Its session waits for memory.
   [[nodiscard]] bool waiting() const { return waits_for_ == Next::kWait; }
-  // It wants another turn.
-  [[nodiscard]] bool is_due() const { return waits_for_ == Next::kAgain; }
+  // It is told what happens; see Worker::BringNews.
+  [[nodiscard]] bool watching() const { return is_watching_; }
 
  private:
   friend class Worker;
@@ -84,47 +76,31 @@ class Connection : private RingHook {
     bool is_over = false;  // end of input, or broken
     bool would_block = false;
   };
-  struct Written {
-    size_t bytes = 0;
-    Sent outcome = Sent::kAll;
-  };
-  enum class Polls : uint8_t { kNothing, kReadable, kWritable };
 
   Next Advance();
-  Next ShakeHands();
   Next ReadTurn();
   Received Receive(size_t kept);
-  Received ReceiveTls(std::span<char> upload, std::span<char> room);
   Next Process(std::string_view input);
   // Puts the front of `input` into the upload.  False when the session takes nothing at all.
   bool FeedUpload(std::string_view* input);
   Next Settle(std::string_view rest, Next next);
   Sent Flush();
-  Written Write(const ReplyBuffer& reply);
-  Written WriteTls(const ReplyBuffer& reply);
   void Keep(std::string_view rest);
   // Moves what was kept to the front of the scratch buffer; returns how much.
   size_t Unkeep();
   void WaitFor(Next next);
-  [[nodiscard]] Polls PollsFor(Next next) const;
   void Lingerless();
   static void OnEvent(evutil_socket_t fd, short what, void* self);
 
   void set_state(ConnectionState state) { state_.store(state, std::memory_order_relaxed); }
 
-  // What a client that cannot go on holds, and one that speaks TLS; others do without.
+  // What a client that cannot go on holds; others do without.
   struct Held {
     std::unique_ptr<ReplyBuffer> reply;  // not empty
     std::unique_ptr<char[]> input;
     size_t input_bytes = 0;
-    std::unique_ptr<TlsStream> tls;
-    uint32_t shakes_hands_since_s = 0;
   };
   Held& held();
-  // Null before the first byte of a client.
-  [[nodiscard]] TlsStream* tls() const { return held_ == nullptr ? nullptr : held_->tls.get(); }
-  // With TLS only.
-  [[nodiscard]] bool is_shaking_hands() const { return tls() == nullptr || !tls()->is_secured(); }
 
   event event_{};
   Worker& worker_;
@@ -135,11 +111,12 @@ class Connection : private RingHook {
   int fd_;
   uint16_t listener_;
   std::atomic<ConnectionState> state_{ConnectionState::kRead};
-  Next waits_for_ : 3 = Next::kClose;
-  Polls polls_ : 2 = Polls::kNothing;  // what event_ is armed for
+  Next waits_for_ : 2 = Next::kClose;
   bool is_uploading_ : 1 = false;
   bool is_closing_ : 1 = false;
-  bool is_tls_ : 1;
+  bool is_watching_ : 1 = false;
+  bool has_news_ : 1 = false;   // with is_watching_: there may be text for its session
+  bool is_broken_ : 1 = false;  // the connection was lost, not closed
 };
 
 // Its share of the promise of 400 bytes an idle client: with malloc's header it fills 192; session

@@ -178,13 +178,12 @@ std::optional<std::string_view> TakePrefix(std::string_view start, std::string_v
 
 // Everything in front of the address.
 absl::Status ParsePrefixes(std::string_view text, std::string_view* rest, Endpoint* endpoint) {
-  constexpr std::pair<std::string_view, TlsPrefix> kTlsPrefixes[] = {
-      {"notls:", TlsPrefix::kOff}, {"btls:", TlsPrefix::kBasic}, {"mtls:", TlsPrefix::kMutual}};
-  for (const auto& [word, meaning] : kTlsPrefixes) {
-    if (endpoint->tls_prefix != TlsPrefix::kNone || !rest->starts_with(word)) continue;
-    endpoint->tls_prefix = meaning;
-    rest->remove_prefix(word.size());
+  for (const std::string_view prefix : {"btls:", "mtls:"}) {
+    if (rest->starts_with(prefix)) {
+      return BadEndpoint(text, std::string(prefix) + "... is not supported yet");
+    }
   }
+  if (rest->starts_with("notls:")) rest->remove_prefix(6);  // all of them are without TLS
   if (const auto name = TakePrefix("proto[", "]:", rest)) {
     const auto protocol = ParseProtocol(text, *name);
     if (!protocol.ok()) return protocol.status();
@@ -252,11 +251,7 @@ absl::StatusOr<std::vector<ListeningSocket>> Listen(const Endpoint& endpoint, in
       endpoint.unix_path.empty() ? ListenTcp(endpoint, backlog) : ListenUnix(endpoint, backlog);
   if (!sockets.ok()) return sockets;
   for (ListeningSocket& one : *sockets) {
-    one.traits.protocol = endpoint.protocol.value_or(BindingProtocol::kAuto);
-    one.traits.transport = one.family == AF_UNIX      ? Transport::kUnix
-                           : endpoint.tls.has_value() ? Transport::kTls
-                                                      : Transport::kTcp;
-    one.traits.peer_check = endpoint.tls.value_or(PeerCheck::kNone);
+    one.protocol = endpoint.protocol.value_or(BindingProtocol::kAuto);
   }
   return sockets;
 }
@@ -288,6 +283,27 @@ std::string DescribeSocket(int fd, bool local) {
   auto* raw = reinterpret_cast<sockaddr*>(&address);
   const int error = local ? getsockname(fd, raw, &length) : getpeername(fd, raw, &length);
   return error < 0 ? "?" : DescribeAddress(address, length);
+}
+
+Peer PeerOf(int fd) {
+  Peer peer;
+  sockaddr_storage address{};
+  socklen_t length = sizeof(address);
+  if (getpeername(fd, reinterpret_cast<sockaddr*>(&address), &length) != 0) return peer;
+  char text[INET6_ADDRSTRLEN] = "";
+  if (address.ss_family == AF_INET) {
+    const auto& v4 = reinterpret_cast<const sockaddr_in&>(address);
+    inet_ntop(AF_INET, &v4.sin_addr, text, sizeof(text));
+    peer.port = ntohs(v4.sin_port);
+  } else if (address.ss_family == AF_INET6) {
+    const auto& v6 = reinterpret_cast<const sockaddr_in6&>(address);
+    inet_ntop(AF_INET6, &v6.sin6_addr, text, sizeof(text));
+    peer.port = ntohs(v6.sin6_port);
+  } else if (address.ss_family == AF_UNIX) {
+    return {"unix", 0, PeerKind::kLocal};
+  }
+  if (text[0] != '\0') peer.address = text;
+  return peer;
 }
 
 }  // namespace larder::server

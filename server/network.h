@@ -27,7 +27,6 @@ struct NetworkOptions {
   int threads = 1;
   AcceptorOptions acceptor;
   WorkerOptions worker;
-  const TlsCredentials* tls = nullptr;  // needed when an endpoint speaks TLS; outlives the network
 };
 
 class Network {

@@ -15,26 +15,6 @@ double Seconds(const timeval& t) {
   return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6;
 }
 
-// Null: plain.
-std::optional<PeerCheck> TlsOf(const TlsOptions& options, TlsPrefix prefix) {
-  if (!options.enabled) return std::nullopt;
-  switch (prefix) {
-    case TlsPrefix::kNone:
-      return options.peer_check;
-    case TlsPrefix::kOff:
-      break;
-    case TlsPrefix::kBasic:
-      return PeerCheck::kNone;
-    case TlsPrefix::kMutual:
-      return PeerCheck::kRequire;
-  }
-  return std::nullopt;
-}
-
-std::string Text(const absl::Status& status) {
-  return {status.message().data(), status.message().size()};
-}
-
 absl::Status EndpointsOf(const Options& options, std::vector<Endpoint>* endpoints) {
   if (!options.unix_path.empty()) {
     Endpoint endpoint;
@@ -50,10 +30,14 @@ absl::Status EndpointsOf(const Options& options, std::vector<Endpoint>* endpoint
     auto endpoint = ParseEndpoint(text, port);
     if (!endpoint.ok()) return endpoint.status();
     if (!endpoint->protocol) endpoint->protocol = options.protocol;
-    endpoint->tls = TlsOf(options.tls, endpoint->tls_prefix);
     endpoints->push_back(*std::move(endpoint));
   }
   return absl::OkStatus();
+}
+
+StoreOptions WithEvents(StoreOptions options, EventSource* events) {
+  options.events = events;
+  return options;
 }
 
 }  // namespace
@@ -63,22 +47,20 @@ Server::Server(Options options, const Clock& clock, const ServerTuning& tuning)
       clock_(clock),
       started_ms_(clock.NowMs()),
       tuning_(tuning),
-      session_options_{.flush_enabled = options_.flush_enabled},
-      store_(options_.store, clock),
+      session_options_{.flush_enabled = options_.flush_enabled,
+                       .watch_enabled = options_.watch_enabled,
+                       .dump_enabled = options_.dump_enabled},
+      events_({.worker_bytes = size_t{1024} * static_cast<size_t>(options_.worker_logbuf_kb),
+               .watcher_bytes = size_t{1024} * static_cast<size_t>(options_.watcher_logbuf_kb)}),
+      store_(WithEvents(options_.store, &events_), clock),
       verbosity_(std::min(options_.verbosity, 2)) {}
 
-Server::~Server() = default;
+// The workers that the log wakes go first.
+Server::~Server() { events_.Stop(); }
 
-Refusal Server::Start() {
+absl::Status Server::Start() {
   NetworkOptions network;
-  if (auto status = EndpointsOf(options_, &network.endpoints); !status.ok()) {
-    return {kExitUsage, Text(status)};
-  }
-  if (options_.tls.enabled) {
-    tls_ = std::make_unique<TlsCredentials>(options_.tls, clock_);
-    if (auto status = tls_->Load(); !status.ok()) return {kExitUsage, Text(status)};
-    network.tls = tls_.get();
-  }
+  if (auto status = EndpointsOf(options_, &network.endpoints); !status.ok()) return status;
   network.backlog = options_.backlog;
   network.threads = options_.threads;
   network.acceptor.max_clients = static_cast<uint64_t>(options_.max_connections);
@@ -86,19 +68,22 @@ Refusal Server::Start() {
   network.worker.idle_timeout_s = static_cast<uint32_t>(options_.idle_timeout_seconds);
   network.worker.blocked_timeout_s = tuning_.blocked_timeout_s;
   network.worker.tick_ms = tuning_.tick_ms;
+  network.worker.equip = [this](OpContext& context, const Wakeup& wakeup) {
+    context.events = events_.NewSink(&wakeup);
+  };
   network_ = std::make_unique<Network>(
       std::move(network), clock_, store_.stats(),
       [this](OpContext& context, const ClientInfo& client, std::string_view first_bytes) {
         return MakeSession(context, client, first_bytes);
       });
-  if (auto status = network_->Bind(); !status.ok()) return {kExitOsError, Text(status)};
+  if (auto status = network_->Bind(); !status.ok()) return status;
   for (const ListeningSocket& one : network_->sockets()) {
     listeners_.push_back({one.fd.get(), one.family, one.port, one.description});
   }
   // As memcached counts: a listening socket is a connection too.
   network_->clients().total.store(listeners_.size());
-  if (auto status = network_->Start(); !status.ok()) return {kExitOsError, Text(status)};
-  return {};
+  if (!events_.Start()) return absl::ResourceExhaustedError("cannot start the log's thread");
+  return network_->Start();
 }
 
 std::unique_ptr<Session> Server::MakeSession(OpContext& context, const ClientInfo& client,
@@ -106,7 +91,8 @@ std::unique_ptr<Session> Server::MakeSession(OpContext& context, const ClientInf
   switch (ChooseDialect(client.protocol, first_bytes)) {
     case Dialect::kText:
       return memcache::MakeSession(store_, context, *this, session_options_);
-    case Dialect::kBinary:  // not there yet
+    case Dialect::kBinary:
+      return memcache::MakeBinarySession(store_, context, *this, session_options_);
     case Dialect::kNone:
       break;
   }
@@ -156,9 +142,12 @@ memcache::ServerInfo Server::Info() {
   info.listen_disabled_count = clients.disabled.load();
   info.listen_disabled_us = clients.disabled_us.load();
   info.threads = threads;
-  info.tls = tls_ != nullptr;
-  info.tls_session_cache = info.tls && options_.tls.session_cache;
-  if (info.tls) info.seconds_since_cert_refresh = tls_->SecondsSinceLoad();
+  const EventLogCounts events = events_.Counts();
+  info.events_dropped = events.worker_dropped;
+  info.events_written = events.worker_written;
+  info.events_skipped = events.watcher_skipped;
+  info.events_sent = events.watcher_sent;
+  info.watchers = events.watchers;
   return info;
 }
 
@@ -189,10 +178,8 @@ std::vector<memcache::ConnectionInfo> Server::Connections() {
 
 void Server::SetVerbosity(int level) { verbosity_.store(std::clamp(level, 0, 2)); }
 
-std::string Server::RefreshCerts() {
-  if (tls_ == nullptr) return "Error TLS not enabled";
-  const absl::Status status = tls_->Load();
-  return status.ok() ? "OK" : Text(status);
+std::unique_ptr<TextFeed> Server::Watch(OpContext& op, uint32_t streams) {
+  return events_.Watch(op.events, streams);
 }
 
 void Server::ResetStats() {

@@ -17,9 +17,9 @@
 #include "core/store.h"
 #include "protocol/memcache/host.h"
 #include "protocol/memcache/session.h"
+#include "server/event_log.h"
 #include "server/network.h"
 #include "server/options.h"
-#include "server/tls_credentials.h"
 
 namespace larder::server {
 
@@ -35,8 +35,8 @@ class Server final : public memcache::Host {
   Server(Options options, const Clock& clock, const ServerTuning& tuning = {});
   ~Server() override;
 
-  // Loads the certificates, binds and starts the workers.
-  [[nodiscard]] Refusal Start();
+  // Binds and starts the workers; the message of a failure is fit for the user.
+  [[nodiscard]] absl::Status Start();
   // Serves until Stop(); then answers what was read, and returns.
   void Run();
   void Stop();
@@ -52,7 +52,7 @@ class Server final : public memcache::Host {
   std::vector<memcache::ConnectionInfo> Connections() override;
   void SetVerbosity(int level) override;
   void ResetStats() override;
-  std::string RefreshCerts() override;
+  std::unique_ptr<TextFeed> Watch(OpContext& op, uint32_t streams) override;
 
  private:
   std::unique_ptr<Session> MakeSession(OpContext& context, const ClientInfo& client,
@@ -71,11 +71,11 @@ class Server final : public memcache::Host {
   const TimeMs started_ms_;
   const ServerTuning tuning_;
   memcache::SessionOptions session_options_;
+  EventLog events_;
   Store store_;
   std::atomic<int> verbosity_;
   std::vector<ListenerRow> listeners_;
-  std::unique_ptr<TlsCredentials> tls_;  // null: without -Z
-  std::unique_ptr<Network> network_;     // last: its sessions use what is above
+  std::unique_ptr<Network> network_;  // last: its sessions use what is above
 };
 
 }  // namespace larder::server

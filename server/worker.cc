@@ -3,14 +3,19 @@
 #include <pthread.h>
 
 #include <algorithm>
-#include <cstring>
 #include <new>
 #include <system_error>
 
 namespace larder::server {
 
-Worker::Worker(const WorkerOptions& options, const WorkerShared& shared, ThreadStats& stats)
-    : options_(options), shared_(shared) {
+Worker::Worker(const WorkerOptions& options, const Clock& clock, ThreadStats& stats,
+               const SessionFactory& factory, const std::vector<ListenerTraits>& listeners,
+               ClientCounters& clients)
+    : options_(options),
+      clock_(clock),
+      factory_(factory),
+      listeners_(listeners),
+      clients_(clients) {
   context_.stats = &stats;
   for (RingHook& head : ring_) head.before = head.after = &head;
 }
@@ -18,10 +23,11 @@ Worker::Worker(const WorkerOptions& options, const WorkerShared& shared, ThreadS
 Worker::~Worker() {
   Stop();
   Join();
-  DestroyAll();
+  context_.watched = 0;
+  DestroyAll(CloseReason::kShutdown);
   for (const NewClient& client : queue_) {
     close(client.fd);
-    shared_.clients.Leave();
+    clients_.Leave();
   }
 }
 
@@ -29,6 +35,7 @@ bool Worker::Start(const std::string& name) {
   base_ = MakeEventBase();
   if (base_ == nullptr || wakeup_.fd() < 0) return false;
   scratch_ = std::make_unique_for_overwrite<char[]>(kScratchBytes);
+  if (options_.equip) options_.equip(context_, wakeup_);
   on_wakeup_.Assign(
       base_.get(), wakeup_.fd(), EV_READ | EV_PERSIST,
       [](evutil_socket_t, short, void* self) {
@@ -36,6 +43,7 @@ bool Worker::Start(const std::string& name) {
         worker->wakeup_.Acknowledge();
         worker->RefreshNow();
         worker->TakeNewClients();
+        worker->BringNews();
         if (worker->stop_.load()) worker->BeginDrain();
       },
       this);
@@ -45,14 +53,11 @@ bool Worker::Start(const std::string& name) {
   on_retry_.Assign(
       base_.get(), -1, 0,
       [](evutil_socket_t, short, void* self) { static_cast<Worker*>(self)->Retry(); }, this);
-  on_due_.Assign(
-      base_.get(), -1, 0,
-      [](evutil_socket_t, short, void* self) { static_cast<Worker*>(self)->RunDue(); }, this);
   on_drained_.Assign(
       base_.get(), -1, 0,
       [](evutil_socket_t, short, void* self) {
         auto* worker = static_cast<Worker*>(self);
-        worker->DestroyAll();
+        worker->DestroyAll(CloseReason::kShutdown);
         worker->EndDrainWhenEmpty();
       },
       this);
@@ -92,7 +97,7 @@ void Worker::Join() {
 }
 
 void Worker::Describe(std::vector<ConnectionRow>* rows) const {
-  const auto now = static_cast<uint32_t>(shared_.clock.NowMs() / 1000);
+  const auto now = static_cast<uint32_t>(clock_.NowMs() / 1000);
   MutexLock lock(ring_mutex_);
   for (const RingHook& head : ring_) {
     for (const RingHook* hook = head.after; hook != &head; hook = hook->after) {
@@ -113,29 +118,8 @@ void Worker::EndTurn() { GiveBack(std::move(turn_.reply)); }
 
 std::unique_ptr<Session> Worker::MakeSession(int fd, uint16_t listener,
                                              std::string_view first_bytes) {
-  const ListenerTraits& traits = shared_.listeners[listener];
-  const ClientInfo client{fd, listener, traits.protocol, traits.transport};
-  return shared_.factory(context_, client, first_bytes);
-}
-
-std::unique_ptr<TlsStream> Worker::NewTlsStream(int fd, uint16_t listener) const {
-  return shared_.tls->NewStream(fd, shared_.listeners[listener].peer_check);
-}
-
-std::string_view Worker::NextRecord(std::span<const iovec> parts) {
-  const size_t most = shared_.tls->record_bytes();
-  const iovec& first = parts.front();
-  if (parts.size() == 1 || first.iov_len >= most) {
-    return {static_cast<const char*>(first.iov_base), first.iov_len};
-  }
-  if (record_ == nullptr) record_ = std::make_unique_for_overwrite<char[]>(most);
-  size_t bytes = 0;
-  for (const iovec& part : parts) {
-    const size_t n = std::min(part.iov_len, most - bytes);
-    std::memcpy(record_.get() + bytes, part.iov_base, n);
-    bytes += n;
-  }
-  return {record_.get(), bytes};
+  const ListenerTraits& traits = listeners_[listener];
+  return factory_(context_, {fd, listener, traits.protocol, traits.transport}, first_bytes);
 }
 
 std::unique_ptr<ReplyBuffer> Worker::Borrow() {
@@ -173,27 +157,29 @@ void Worker::Attend(Connection& connection, bool attend) {
 }
 
 void Worker::Run(Connection& connection) {
+  context_.client = connection.fd_;
   try {
     const Connection::Next next = connection.Turn();
     EndTurn();
     After(connection, next);
   } catch (const std::bad_alloc&) {
     EndTurn();
-    Destroy(connection);  // no memory even for its bytes: this client pays, nobody else
+    Destroy(connection,
+            CloseReason::kError);  // no memory even for its bytes: this client pays, nobody else
     EndDrainWhenEmpty();
   }
 }
 
 void Worker::After(Connection& connection, Connection::Next next) {
   if (next == Connection::Next::kClose || (draining_ && next != Connection::Next::kWrite)) {
-    Destroy(connection);
+    const bool over = next == Connection::Next::kClose;
+    Destroy(connection, !over                   ? CloseReason::kShutdown
+                        : connection.is_broken_ ? CloseReason::kError
+                                                : CloseReason::kNormal);
     EndDrainWhenEmpty();
   } else if (next == Connection::Next::kWait) {
     waiting_.push_back(&connection);
     if (waiting_.size() == 1) on_retry_.ArmTimer(kRetryMs);
-  } else if (next == Connection::Next::kAgain) {
-    due_.push_back(&connection);
-    if (due_.size() == 1) on_due_.ArmTimer(0);
   }
 }
 
@@ -213,10 +199,11 @@ void Worker::Welcome(NewClient client) {
     connection = new Connection(*this, std::move(fd), client.listener);
   } catch (const std::bad_alloc&) {
     fd.Reset();
-    shared_.clients.Leave();
+    clients_.Leave();
     return;
   }
   ++connections_;
+  NoteConnection(EventKind::kConnectionNew, connection->fd_, CloseReason::kNormal);
   {
     MutexLock lock(ring_mutex_);
     Hang(*connection, now_s() + options_.idle_timeout_s + 1);
@@ -224,21 +211,43 @@ void Worker::Welcome(NewClient client) {
   After(*connection, connection->Start());
 }
 
-void Worker::Destroy(Connection& connection) {
+void Worker::NoteConnection(EventKind kind, int fd, CloseReason reason) {
+  if (!context_.IsWatched(kConnEvents)) return;
+  const Peer peer = PeerOf(fd);
+  context_.events->Note(kConnEvents,
+                        {.kind = kind,
+                         .status = static_cast<uint8_t>(reason),
+                         .command = static_cast<uint8_t>(peer.kind),
+                         .client = fd,
+                         .size = peer.port},
+                        peer.address);
+}
+
+void Worker::BringNews() {
+  // Backwards: whoever leaves the list has its place taken by one that had its turn.
+  for (size_t i = watching_.size(); i-- > 0;) {
+    if (i >= watching_.size() || watching_[i]->blocked()) continue;
+    watching_[i]->has_news_ = true;
+    Run(*watching_[i]);
+  }
+}
+
+void Worker::Destroy(Connection& connection, CloseReason reason) {
+  NoteConnection(EventKind::kConnectionClose, connection.fd_, reason);
   {
     MutexLock lock(ring_mutex_);
     Unhang(connection);
   }
   Attend(connection, false);
   if (connection.waiting()) std::erase(waiting_, &connection);
-  if (connection.is_due()) std::erase(due_, &connection);
+  if (connection.watching()) std::erase(watching_, &connection);
   delete &connection;
   --connections_;
-  shared_.clients.Leave();
+  clients_.Leave();
 }
 
-void Worker::DestroyAll() {
-  for (Connection* connection : All()) Destroy(*connection);
+void Worker::DestroyAll(CloseReason reason) {
+  for (Connection* connection : All()) Destroy(*connection, reason);
 }
 
 void Worker::BeginDrain() {
@@ -246,7 +255,6 @@ void Worker::BeginDrain() {
   draining_ = true;
   on_drained_.ArmTimer(options_.drain_ms);
   waiting_.clear();
-  due_.clear();
   // One more look at everybody: what a client sent before now is answered.
   for (Connection* connection : All()) {
     if (!connection->blocked()) Run(*connection);
@@ -270,21 +278,19 @@ void Worker::Tick() {
 
 void Worker::TickAttended() {
   const bool crowded = reply_buffers() > options_.crowd;
-  const Connection::Patience patience{
-      crowded ? options_.crowded_timeout_s : options_.blocked_timeout_s,
-      options_.handshake_timeout_s};
+  const uint32_t patience_s = crowded ? options_.crowded_timeout_s : options_.blocked_timeout_s;
   // Backwards: whoever leaves the list has its place taken by one that had its tick.
   for (size_t i = attended_.size(); i-- > 0;) {
     if (i >= attended_.size()) continue;
     Connection& connection = *attended_[i];
-    switch (connection.Tick(now_s(), patience)) {
+    switch (connection.Tick(now_s(), patience_s)) {
       case Connection::Verdict::kStay:
         break;
       case Connection::Verdict::kTurn:
         Run(connection);
         break;
       case Connection::Verdict::kClose:
-        Destroy(connection);
+        Destroy(connection, CloseReason::kError);
         EndDrainWhenEmpty();
         break;
     }
@@ -299,11 +305,12 @@ void Worker::TurnWheel() {
   for (; wheel_s_ != now + 1; ++wheel_s_) {
     for (Connection* connection : InBucket(wheel_s_ % kBuckets)) {
       const uint32_t active = connection->active_s_.load(std::memory_order_relaxed);
-      const bool speaks = connection->blocked() || connection->waiting();  // we owe it something
+      // We owe it something, or it is there to listen.
+      const bool speaks = connection->blocked() || connection->waiting() || connection->watching();
       // Over, not at the limit: both ends of the wait are rounded down to seconds.
       if (!speaks && now - active > limit) {
         stats().Add(ThreadCounter::idle_kicks);
-        Destroy(*connection);
+        Destroy(*connection, CloseReason::kIdleTimeout);
         EndDrainWhenEmpty();
         continue;
       }
@@ -320,13 +327,6 @@ void Worker::Retry() {
   const std::vector<Connection*> waiting = std::move(waiting_);
   waiting_.clear();
   for (Connection* connection : waiting) Run(*connection);
-}
-
-void Worker::RunDue() {
-  RefreshNow();
-  const std::vector<Connection*> due = std::move(due_);
-  due_.clear();
-  for (Connection* connection : due) Run(*connection);
 }
 
 void Worker::Hang(Connection& connection, uint32_t due_s) {

@@ -27,7 +27,6 @@
 #include "server/client_info.h"
 #include "server/connection.h"
 #include "server/event_loop.h"
-#include "server/tls_credentials.h"
 
 namespace larder::server {
 
@@ -36,13 +35,10 @@ namespace larder::server {
 using SessionFactory = std::function<std::unique_ptr<Session>(
     OpContext& context, const ClientInfo& client, std::string_view first_bytes)>;
 
-// What all workers share, and nobody changes once they run.
-struct WorkerShared {
-  const Clock& clock;
-  const SessionFactory& factory;
-  const std::vector<ListenerTraits>& listeners;
-  const TlsCredentials* tls;  // null: no listener speaks TLS
-  ClientCounters& clients;
+// What connections need to know of the listening socket they came by.
+struct ListenerTraits {
+  BindingProtocol protocol = BindingProtocol::kAuto;
+  Transport transport = Transport::kTcp;
 };
 
 struct WorkerOptions {
@@ -53,11 +49,12 @@ struct WorkerOptions {
   // costs up to 200 KB, and patience with a few must not become the memory of all.
   uint64_t crowd = 256;
   uint32_t crowded_timeout_s = 2;
-  // A client that has not finished its TLS handshake for so long is dropped; 0: never.
-  uint32_t handshake_timeout_s = 10;
   uint64_t tick_ms = 1000;
   // How long Stop() lets replies go out that a slow client has not taken yet.
   uint64_t drain_ms = 1000;
+  // Completes the context of a worker before it starts; signalling `wakeup` makes it look whether
+  // there is news for the connections that watch.  May be empty.
+  std::function<void(OpContext& context, const Wakeup& wakeup)> equip;
 };
 
 // An accepted socket on its way to a worker.
@@ -80,7 +77,9 @@ class Worker {
   static constexpr size_t kScratchBytes = Session::kMaxPending + 64 * 1024;
 
   // REQUIRES: everything referred to outlives it.
-  Worker(const WorkerOptions& options, const WorkerShared& shared, ThreadStats& stats);
+  Worker(const WorkerOptions& options, const Clock& clock, ThreadStats& stats,
+         const SessionFactory& factory, const std::vector<ListenerTraits>& listeners,
+         ClientCounters& clients);
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
   ~Worker();  // stops and joins
@@ -108,26 +107,20 @@ class Worker {
   [[nodiscard]] char* scratch() const { return scratch_.get(); }
   [[nodiscard]] ThreadStats& stats() const { return *context_.stats; }
   [[nodiscard]] uint32_t now_s() const { return static_cast<uint32_t>(context_.now / 1000); }
-  void RefreshNow() { context_.now = shared_.clock.NowMs(); }
-  [[nodiscard]] const ListenerTraits& listener(uint16_t index) const {
-    return shared_.listeners[index];
-  }
+  void RefreshNow() { context_.Refresh(clock_.NowMs()); }
   [[nodiscard]] Turn& BeginTurn();
   void EndTurn();
   [[nodiscard]] Turn& turn() { return turn_; }
   // The session of a client whose first bytes are there.
   [[nodiscard]] std::unique_ptr<Session> MakeSession(int fd, uint16_t listener,
                                                      std::string_view first_bytes);
-  // Null when there is no memory.  REQUIRES: the listener's transport is kTls.
-  [[nodiscard]] std::unique_ptr<TlsStream> NewTlsStream(int fd, uint16_t listener) const;
-  // The front of `parts` in one piece, which is good until the next call: at least a record's worth
-  // or all of them.
-  [[nodiscard]] std::string_view NextRecord(std::span<const iovec> parts);
   [[nodiscard]] std::unique_ptr<ReplyBuffer> Borrow();
   // Null is nothing.
   void GiveBack(std::unique_ptr<ReplyBuffer> buffer);
   // Whether Tick() has to look at it every time: it uploads, or its output is stuck.
   void Attend(Connection& connection, bool attend);
+  // From now on it gets a turn whenever there may be text for its session.
+  void AddWatcher(Connection& connection) { watching_.push_back(&connection); }
   // Gives it its turn, and destroys it when it is over.
   void Run(Connection& connection);
 
@@ -140,15 +133,17 @@ class Worker {
   void TakeNewClients() ABSL_LOCKS_EXCLUDED(queue_mutex_);
   void Welcome(NewClient client);
   void After(Connection& connection, Connection::Next next);
-  void Destroy(Connection& connection);
-  void DestroyAll();
+  void Destroy(Connection& connection, CloseReason reason);
+  void DestroyAll(CloseReason reason);
+  // To those who watch, while there are any.
+  void NoteConnection(EventKind kind, int fd, CloseReason reason);
+  void BringNews();
   void BeginDrain();
   void EndDrainWhenEmpty();
   void Tick();
   void TickAttended();
   void TurnWheel();
   void Retry();
-  void RunDue();
 
   // Into the bucket of the second it is due.
   void Hang(Connection& connection, uint32_t due_s) ABSL_EXCLUSIVE_LOCKS_REQUIRED(ring_mutex_);
@@ -157,7 +152,10 @@ class Worker {
   std::vector<Connection*> All() const;
 
   const WorkerOptions options_;
-  const WorkerShared shared_;
+  const Clock& clock_;
+  const SessionFactory& factory_;
+  const std::vector<ListenerTraits>& listeners_;
+  ClientCounters& clients_;
   OpContext context_;
 
   EventBase base_;
@@ -165,15 +163,13 @@ class Worker {
   Event on_wakeup_;
   Event on_tick_;
   Event on_retry_;
-  Event on_due_;
   Event on_drained_;
   std::unique_ptr<char[]> scratch_;
-  std::unique_ptr<char[]> record_;  // null until NextRecord() has something to put together
   Turn turn_;
   std::vector<std::unique_ptr<ReplyBuffer>> pool_;
   std::vector<Connection*> attended_;
   std::vector<Connection*> waiting_;
-  std::vector<Connection*> due_;
+  std::vector<Connection*> watching_;
   uint32_t wheel_s_ = 0;  // seconds before it have been looked at
   size_t connections_ = 0;
   bool draining_ = false;

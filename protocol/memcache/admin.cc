@@ -76,9 +76,8 @@ Outcome Shutdown(CommandContext& ctx, const Frame& frame) {
   return Answer(ctx, frame, kShutdownNotEnabled);
 }
 
-// refresh_certs → OK, or why not
 Outcome RefreshCerts(CommandContext& ctx, const Frame& frame) {
-  return Answer(ctx, frame, ctx.host.RefreshCerts().append(kCrlf));
+  return Answer(ctx, frame, kTlsNotEnabled);
 }
 
 constexpr CommandSpec kAdminCommands[] = {

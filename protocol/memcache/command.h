@@ -26,6 +26,8 @@ enum class Shape : uint8_t {
   kKeys,       // a line of any number of keys
   kTouchKeys,  // an exptime, then keys
   kValue,      // a line that ends with a length, then that many bytes and a line end
+  kMeta,       // a key, then flags
+  kMetaValue,  // a key, a length and flags, then that many bytes and a line end
 };
 
 enum class Outcome : uint8_t {
@@ -49,6 +51,7 @@ struct CommandSpec {
   size_t min_words = 0;  // behind the name
   unsigned flags = 0;    // of CommandFlag
   std::string_view syntax;
+  std::string_view long_key = {};  // the answer to a key that is too long; empty: a format error
 };
 
 // What a handler works with.  `key` is the frame's, hashed.
@@ -69,6 +72,9 @@ std::span<const CommandSpec> StorageCommands();
 std::span<const CommandSpec> KeyedCommands();
 std::span<const CommandSpec> AdminCommands();
 std::span<const CommandSpec> StatsCommands();
+std::span<const CommandSpec> WatchCommands();
 std::span<const CommandSpec> TuningCommands();
+std::span<const CommandSpec> MetaCommands();
+std::span<const CommandSpec> MetaStoreCommands();
 
 }  // namespace larder::memcache

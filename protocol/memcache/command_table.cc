@@ -10,8 +10,9 @@ namespace {
 class CommandTable {
  public:
   CommandTable() {
-    for (const auto family : {RetrievalCommands(), StorageCommands(), KeyedCommands(),
-                              AdminCommands(), StatsCommands(), TuningCommands()}) {
+    for (const auto family :
+         {RetrievalCommands(), StorageCommands(), KeyedCommands(), AdminCommands(), StatsCommands(),
+          WatchCommands(), TuningCommands(), MetaCommands(), MetaStoreCommands()}) {
       for (const CommandSpec& spec : family) Insert(spec);
     }
   }

@@ -78,6 +78,23 @@ bool FrameTouchKeys(std::string_view input, std::string_view args, Frame& frame)
   return FrameKeys(input, args, frame);
 }
 
+// The value behind the line, `frame.value_bytes` long, and its line end.  False when it is small
+// and not all there.
+bool TakeValue(std::string_view input, Frame& frame) {
+  if (frame.value_bytes > kLargeValueBytes) {
+    frame.kind = FrameKind::kLargeValue;
+    // A size that is only promised takes no place among the uploads.
+    return input.size() > frame.bytes;
+  }
+  const size_t whole = frame.value_bytes + kCrlf.size();
+  if (input.size() - frame.bytes < whole) return false;
+  frame.kind = FrameKind::kValue;
+  frame.value = input.substr(frame.bytes, frame.value_bytes);
+  frame.properly_ended = input.substr(frame.bytes + frame.value_bytes, kCrlf.size()) == kCrlf;
+  frame.bytes += whole;
+  return true;
+}
+
 // A line whose shape cannot be read leaves its value to be read as commands, because nobody knows
 // how long it is; any other refused line takes its value with it.
 bool FrameValue(std::string_view input, std::string_view args, Frame& frame) {
@@ -102,17 +119,29 @@ bool FrameValue(std::string_view input, std::string_view args, Frame& frame) {
   frame.flags = *flags;
   frame.exptime = *exptime;
   frame.value_bytes = *bytes;
-  if (*bytes > kLargeValueBytes) {
-    frame.kind = FrameKind::kLargeValue;
-    // A size that is only promised takes no place among the uploads.
-    return input.size() > frame.bytes;
+  return TakeValue(input, frame);
+}
+
+bool FrameMeta(std::string_view args, Frame& frame) {
+  frame.key = NextWord(args);
+  frame.args = args;
+  if (frame.key.empty()) return Refuse(frame, kBadFormat);
+  if (frame.key.size() > kMaxKeyBytes) {
+    const std::string_view text = frame.command->long_key;
+    return Refuse(frame, text.empty() ? kBadFormat : text);
   }
-  if (input.size() - frame.bytes < skip) return false;
-  frame.kind = FrameKind::kValue;
-  frame.value = input.substr(frame.bytes, *bytes);
-  frame.properly_ended = input.substr(frame.bytes + *bytes, kCrlf.size()) == kCrlf;
-  frame.bytes += skip;
+  frame.kind = FrameKind::kWords;
   return true;
+}
+
+bool FrameMetaValue(std::string_view input, std::string_view args, Frame& frame) {
+  frame.key = NextWord(args);
+  const auto bytes = ParseValueBytes(NextWord(args));
+  frame.args = args;
+  if (!bytes) return Refuse(frame, kBadFormat);
+  if (frame.key.size() > kMaxKeyBytes) return Refuse(frame, kBadFormat, *bytes + kCrlf.size());
+  frame.value_bytes = *bytes;
+  return TakeValue(input, frame);
 }
 
 bool FrameWords(std::string_view args, Frame& frame) {
@@ -155,6 +184,10 @@ bool ReadFrame(std::string_view input, Frame& frame) {
       return FrameTouchKeys(input, args, frame);
     case Shape::kValue:
       return FrameValue(input, args, frame);
+    case Shape::kMeta:
+      return FrameMeta(args, frame);
+    case Shape::kMetaValue:
+      return FrameMetaValue(input, args, frame);
   }
   return false;
 }

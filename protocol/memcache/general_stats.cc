@@ -67,8 +67,6 @@ bool HasMaintainer(const StatSource& from) { return from.options.maintainer; }
 bool IsSegmented(const StatSource& from) {
   return from.tuning.segmented.load(std::memory_order_relaxed) && from.options.maintainer;
 }
-bool HasTls(const StatSource& from) { return from.server.tls; }
-bool HasTlsSessions(const StatSource& from) { return from.server.tls_session_cache; }
 bool HasIdleTimeout(const StatSource& from) { return from.has_idle_timeout; }
 
 struct StatRow {
@@ -148,15 +146,11 @@ constexpr StatRow kGeneralRows[] = {
     {"lru_crawler_starts", Thread<ThreadCounter::crawler_starts>, HasCrawler},
     {"lru_maintainer_juggles", Thread<ThreadCounter::maintainer_runs>, HasMaintainer},
     {"malloc_fails", Zero},
-    {"log_worker_dropped", Zero},
-    {"log_worker_written", Zero},
-    {"log_watcher_skipped", Zero},
-    {"log_watcher_sent", Zero},
-    {"log_watchers", Zero},
-    {"ssl_new_sessions", Thread<ThreadCounter::ssl_new_sessions>, HasTlsSessions},
-    {"ssl_handshake_errors", Thread<ThreadCounter::ssl_handshake_errors>, HasTls},
-    {"ssl_proto_errors", Thread<ThreadCounter::ssl_proto_errors>, HasTls},
-    {"time_since_server_cert_refresh", Server<&ServerInfo::seconds_since_cert_refresh>, HasTls},
+    {"log_worker_dropped", Server<&ServerInfo::events_dropped>},
+    {"log_worker_written", Server<&ServerInfo::events_written>},
+    {"log_watcher_skipped", Server<&ServerInfo::events_skipped>},
+    {"log_watcher_sent", Server<&ServerInfo::events_sent>},
+    {"log_watchers", Server<&ServerInfo::watchers>},
     {"unexpected_napi_ids", Zero},
     {"round_robin_fallback", Zero},
     {"bytes", Memory<&StoreInfo::item_bytes>},

@@ -5,9 +5,13 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "core/store.h"
+#include "protocol/text_feed.h"
 
 namespace larder::memcache {
 
@@ -36,9 +40,11 @@ struct ServerInfo {
   uint64_t listen_disabled_count = 0;
   uint64_t listen_disabled_us = 0;
   uint64_t threads = 0;
-  bool tls = false;
-  bool tls_session_cache = false;
-  int64_t seconds_since_cert_refresh = 0;
+  uint64_t events_dropped = 0;  // by threads whose buffer was full
+  uint64_t events_written = 0;
+  uint64_t events_skipped = 0;  // for watchers that read too slowly
+  uint64_t events_sent = 0;
+  uint64_t watchers = 0;
 };
 
 // One row of `stats conns`.
@@ -61,9 +67,9 @@ class Host {
   virtual void SetVerbosity(int level) = 0;
   // `stats reset`: forgets what the server itself counts (connections in total, rejected ones).
   virtual void ResetStats() = 0;
-  // `refresh_certs`: reads the certificates again, for new connections.  The reply, without its
-  // line end.
-  [[nodiscard]] virtual std::string RefreshCerts() = 0;
+  // What happens on `streams` (of EventStream) from now on, a line an event, for a session of the
+  // worker whose context `op` is.  Null: too many watch already.
+  [[nodiscard]] virtual std::unique_ptr<TextFeed> Watch(OpContext& op, uint32_t streams) = 0;
 };
 
 }  // namespace larder::memcache

@@ -8,6 +8,7 @@ namespace larder::memcache {
 
 inline constexpr std::string_view kCrlf = "\r\n";
 inline constexpr std::string_view kEnd = "END\r\n";
+inline constexpr std::string_view kMetaEnd = "EN\r\n";
 inline constexpr std::string_view kOk = "OK\r\n";
 inline constexpr std::string_view kError = "ERROR\r\n";
 inline constexpr std::string_view kStored = "STORED\r\n";
@@ -28,12 +29,32 @@ inline constexpr std::string_view kFlushPrefixNotAllowed =
     "CLIENT_ERROR flush_prefix not allowed\r\n";
 inline constexpr std::string_view kFlushNotAllowed = "CLIENT_ERROR flush_all not allowed\r\n";
 
+// Of the meta commands.
+inline constexpr std::string_view kBadToken = "CLIENT_ERROR bad token in command line format\r\n";
+inline constexpr std::string_view kInvalidFlag = "CLIENT_ERROR invalid flag\r\n";
+inline constexpr std::string_view kDuplicateFlag = "CLIENT_ERROR duplicate flag\r\n";
+inline constexpr std::string_view kInvalidOrDuplicateFlag =
+    "CLIENT_ERROR invalid or duplicate flag\r\n";
+inline constexpr std::string_view kTooManyFlags = "CLIENT_ERROR options flags are too long\r\n";
+inline constexpr std::string_view kOpaqueTooLong = "CLIENT_ERROR opaque token too long\r\n";
+inline constexpr std::string_view kUndecodableKey = "CLIENT_ERROR error decoding key\r\n";
+inline constexpr std::string_view kBadStoreMode = "CLIENT_ERROR invalid mode for ms M token\r\n";
+inline constexpr std::string_view kBadCountMode = "CLIENT_ERROR invalid mode for ma M token\r\n";
+inline constexpr std::string_view kNoMemoryCreating =
+    "SERVER_ERROR Out of memory allocating new item\r\n";
+
 inline constexpr std::string_view kTooLarge = "SERVER_ERROR object too large for cache\r\n";
 inline constexpr std::string_view kNoMemoryStoring =
     "SERVER_ERROR out of memory storing object\r\n";
 inline constexpr std::string_view kNoMemoryReading = "SERVER_ERROR Out of memory during read\r\n";
 inline constexpr std::string_view kNoMemory = "SERVER_ERROR out of memory\r\n";
 inline constexpr std::string_view kShutdownNotEnabled = "SERVER_ERROR: shutdown not enabled\r\n";
+inline constexpr std::string_view kWatchNotAllowed = "CLIENT_ERROR watch commands not allowed\r\n";
+inline constexpr std::string_view kWatchNotAlone =
+    "ERROR cannot pipeline other commands before watch\r\n";
+inline constexpr std::string_view kTooManyWatchers =
+    "WATCHER_TOO_MANY log watcher limit reached\r\n";
+inline constexpr std::string_view kTlsNotEnabled = "Error TLS not enabled\r\n";
 
 inline constexpr std::string_view kReassignDisabled = "CLIENT_ERROR slab reassignment disabled\r\n";
 inline constexpr std::string_view kReassignBusy = "BUSY currently processing reassign request\r\n";
@@ -49,6 +70,11 @@ inline constexpr std::string_view kCrawlerRuns = "ERROR failed to start lru craw
 inline constexpr std::string_view kCrawlerDisabled = "CLIENT_ERROR lru crawler disabled\r\n";
 inline constexpr std::string_view kCrawlerBusy = "BUSY currently processing crawler request\r\n";
 inline constexpr std::string_view kBadClassId = "BADCLASS invalid class id\r\n";
+inline constexpr std::string_view kMetadumpNotAllowed = "ERROR metadump not allowed\r\n";
+inline constexpr std::string_view kCachedumpNotAllowed =
+    "CLIENT_ERROR stats cachedump not allowed\r\n";
+inline constexpr std::string_view kBadCachedump = "CLIENT_ERROR bad command line\r\n";
+inline constexpr std::string_view kIllegalSlabId = "CLIENT_ERROR Illegal slab id\r\n";
 inline constexpr std::string_view kSleepTooLong =
     "CLIENT_ERROR sleep must be one second or less\r\n";
 inline constexpr std::string_view kLimitTooSmall =

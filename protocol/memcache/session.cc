@@ -4,24 +4,34 @@
 
 #include "protocol/memcache/command.h"
 #include "protocol/memcache/framer.h"
+#include "protocol/memcache/meta.h"
 #include "protocol/memcache/replies.h"
 #include "protocol/memcache/retrieval.h"
 #include "protocol/memcache/session_base.h"
 #include "protocol/memcache/storage.h"
+#include "protocol/memcache/text_login.h"
 
 namespace larder::memcache {
 namespace {
 
 using Kind = Unfinished::Kind;
 
+// Without its end.
+std::string_view FirstLine(std::string_view text) {
+  text = text.substr(0, text.find('\n'));
+  if (text.ends_with('\r')) text.remove_suffix(1);
+  return text;
+}
+
 class TextSession final : public SessionBase {
  public:
   TextSession(Store& store, OpContext& op, Host& host, const SessionOptions& options)
-      : SessionBase(store, op, host, options) {}
+      : SessionBase(store, op, host, options), is_admitted_(options.authenticator == nullptr) {}
 
  private:
   Step TakeStep(std::string_view input, ReplyBuffer& out) override;
   void GiveUpUpload() override;
+  Step GoOnWithLogin(std::string_view input, ReplyBuffer& out);
   Step DoBatch(std::string_view input, ReplyBuffer& out);
   [[nodiscard]] CommandContext ContextFor(ReplyBuffer& out) {
     return {store_, op_, host_, options_, out, unfinished_, Key{}, 0};
@@ -31,7 +41,14 @@ class TextSession final : public SessionBase {
   Step GoOnWithUpload(std::string_view input, ReplyBuffer& out);
   Step FinishUpload(std::string_view ending, size_t consumed, ReplyBuffer& out);
   Step GoOnSkipping(std::string_view input, ReplyBuffer& out);
+  Step GoOnReplying(ReplyBuffer& out);
   Step GoOnSkippingLine(std::string_view input, ReplyBuffer& out);
+  Step GoOnWatching(std::string_view input, ReplyBuffer& out);
+  // Execute, for those who watch the conversation.
+  Outcome ExecuteWatched(CommandContext& ctx, const Frame& frame, std::string_view request);
+
+  bool is_admitted_;  // or there is no need to be
+  uint8_t login_failures_ = 0;
 };
 
 // 20,000 idle connections are to cost 400 bytes each, and the connection needs most of them.
@@ -40,7 +57,8 @@ static_assert(sizeof(TextSession) <= 192);
 TextSession::Step TextSession::TakeStep(std::string_view input, ReplyBuffer& out) {
   switch (unfinished_.kind) {
     case Kind::kNothing:
-      return DoBatch(input, out);
+      // The one gate: behind it are all commands, before it is none.
+      return is_admitted_ ? DoBatch(input, out) : GoOnWithLogin(input, out);
     case Kind::kKeys:
       return GoOnWithKeys(input, out);
     case Kind::kUpload:
@@ -49,19 +67,51 @@ TextSession::Step TextSession::TakeStep(std::string_view input, ReplyBuffer& out
       return GoOnSkipping(input, out);
     case Kind::kSkipLine:
       return GoOnSkippingLine(input, out);
+    case Kind::kFeed:
+      return GoOnWatching(input, out);
+    case Kind::kLongReply:
+      return GoOnReplying(out);
     case Kind::kClosed:
       break;
   }
   return {input.size(), SessionState::kClosing, false};
 }
 
+TextSession::Step TextSession::GoOnReplying(ReplyBuffer& out) {
+  switch (unfinished_.long_reply->GoOn(store_, op_, out)) {
+    case LongReply::Progress::kDone:
+      unfinished_.End();
+      return {0, SessionState::kNeedInput, true};
+    case LongReply::Progress::kOutputFull:
+      return {0, SessionState::kOutputFull, false};
+    case LongReply::Progress::kLater:
+      break;
+  }
+  return {0, SessionState::kWaiting, false};
+}
+
+TextSession::Step TextSession::GoOnWithLogin(std::string_view input, ReplyBuffer& out) {
+  if (!out.HasRoom()) return {0, SessionState::kOutputFull, false};
+  const LoginResult result = TryLogin(input, *options_.authenticator, op_, login_failures_, out);
+  is_admitted_ = result.is_admitted;
+  if (result.is_over) {
+    unfinished_.kind = Kind::kClosed;
+    return {input.size(), SessionState::kClosing, false};
+  }
+  return {result.consumed, SessionState::kNeedInput, result.go_on};
+}
+
 TextSession::Step TextSession::DoBatch(std::string_view input, ReplyBuffer& out) {
   CommandContext ctx = ContextFor(out);
+  std::string_view rest = input;
   return RunBatch<Frame>(input, out, ReadFrame,
-                         [&ctx](const Frame& frame, const Key& key, size_t& consumed) {
+                         [&](const Frame& frame, const Key& key, size_t& consumed) {
                            ctx.key = key;
                            ctx.consumed = consumed;
-                           const Outcome outcome = Execute(ctx, frame);
+                           const Outcome outcome = op_.IsWatched(kRawCommands | kConversation)
+                                                       ? ExecuteWatched(ctx, frame, rest)
+                                                       : Execute(ctx, frame);
+                           rest.remove_prefix(consumed);
                            consumed = ctx.consumed;
                            return outcome;
                          });
@@ -126,13 +176,20 @@ TextSession::Step TextSession::FinishUpload(std::string_view ending, size_t cons
                                             ReplyBuffer& out) {
   if (ending.size() < kCrlf.size()) return {consumed, SessionState::kNeedInput, false};
   if (!out.HasRoom()) return {consumed, SessionState::kOutputFull, false};
-  std::string_view reply = kBadChunk;
   if (ending == kCrlf) {
-    const StoreResult result = store_.FinishUpload(op_, std::move(unfinished_.upload));
+    StoreAnswer answer;
+    StoreResult result = store_.FinishUpload(op_, std::move(unfinished_.upload), &answer);
     // It was measured when it began.
-    reply = unfinished_.joins ? JoinReply(result, /*fits_alone=*/true) : StoreReply(result);
+    if (unfinished_.joins) result = JoinResult(result, /*fits_alone=*/true);
+    if (unfinished_.meta_line != nullptr) {
+      CommandContext ctx = ContextFor(out);
+      AnswerMetaUpload(ctx, *unfinished_.meta_line, result, answer);
+    } else if (!unfinished_.noreply) {
+      out.Append(StoreReply(result));
+    }
+  } else if (!unfinished_.noreply) {
+    out.Append(kBadChunk);
   }
-  if (!unfinished_.noreply) out.Append(reply);
   unfinished_.End();
   return {consumed + kCrlf.size(), SessionState::kNeedInput, true};
 }
@@ -154,6 +211,30 @@ TextSession::Step TextSession::GoOnSkippingLine(std::string_view input, ReplyBuf
   out.Append(unfinished_.reply);
   unfinished_.End();
   return {newline + 1, SessionState::kNeedInput, true};
+}
+
+// What the client says is not listened to any more; only that it leaves.
+TextSession::Step TextSession::GoOnWatching(std::string_view input, ReplyBuffer& out) {
+  if (out.empty()) {
+    if (std::string text = unfinished_.feed->Take(); !text.empty()) {
+      out.AppendOwned(std::move(text));
+    }
+  }
+  return {input.size(), SessionState::kWatching, false};
+}
+
+Outcome TextSession::ExecuteWatched(CommandContext& ctx, const Frame& frame,
+                                    std::string_view request) {
+  op_.events->Note(kRawCommands | kConversation,
+                   {.kind = EventKind::kCommand, .client = op_.client}, FirstLine(request));
+  const char* const before = ctx.out.Reserve();
+  const Outcome outcome = Execute(ctx, frame);
+  const std::string_view reply(before, static_cast<size_t>(ctx.out.Reserve() - before));
+  if (!reply.empty() && op_.IsWatched(kConversation)) {
+    op_.events->Note(kConversation, {.kind = EventKind::kReply, .client = op_.client},
+                     FirstLine(reply));
+  }
+  return outcome;
 }
 
 void TextSession::GiveUpUpload() {

@@ -1,4 +1,4 @@
-// protocol/memcache/stat_text.h — the lines of a stats reply.
+// protocol/memcache/stat_text.h — the rows of a stats reply: lines, or packets.
 //
 // Owner: one stats command.  Not for the hot path: it builds a string.
 
@@ -26,6 +26,11 @@ std::string StatNumber(Number value) {
 
 class StatText {
  public:
+  // Lines of text.
+  StatText() = default;
+  // Packets that answer a request with this opaque.
+  explicit StatText(uint32_t opaque) : is_packets_(true), opaque_(opaque) {}
+
   // STAT <name> <value>
   void Add(std::string_view name, std::string_view value) { Add({}, name, value); }
   template <std::integral Number>
@@ -34,15 +39,27 @@ class StatText {
   }
   // STAT <prefix><name> <value>; the prefix ends with its own colon.
   void Add(std::string_view prefix, std::string_view name, std::string_view value) {
-    text_.append("STAT ").append(prefix).append(name).append(" ").append(value).append("\r\n");
+    if (is_packets_) {
+      AddPacket(prefix, name, value);
+    } else {
+      text_.append("STAT ").append(prefix).append(name).append(" ").append(value).append("\r\n");
+    }
   }
-  // The lines and END.
+  // The rows and what ends them.
   [[nodiscard]] std::string Take() && {
-    text_.append("END\r\n");
+    if (is_packets_) {
+      AddPacket({}, {}, {});
+    } else {
+      text_.append("END\r\n");
+    }
     return std::move(text_);
   }
 
  private:
+  void AddPacket(std::string_view prefix, std::string_view name, std::string_view value);
+
+  bool is_packets_ = false;
+  uint32_t opaque_ = 0;
   std::string text_;
 };
 

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "protocol/memcache/command.h"
+#include "protocol/memcache/dump.h"
 #include "protocol/memcache/framer.h"
 #include "protocol/memcache/replies.h"
 #include "protocol/memcache/words.h"
@@ -62,19 +63,17 @@ Outcome Stats(CommandContext& ctx, const Frame& frame) {
   std::string_view rest = frame.args;
   const std::string_view name = NextWord(rest);
   if (name == "reset") {
-    ctx.store.stats().Reset();
-    ctx.host.ResetStats();
+    ResetStats(ctx.store, ctx.host);
     ctx.out.Append(kReset);
     return Outcome::kDone;
   }
-  for (const StatGroup& group : kStatGroups) {
-    if (group.name != name) continue;
-    StatText text;
-    group.write(ctx.store, ctx.host, text);
+  if (name == "cachedump") return CacheDump(ctx, rest);
+  StatText text;
+  if (WriteStats(ctx.store, ctx.host, name, text)) {
     ctx.out.AppendOwned(std::move(text).Take());
-    return Outcome::kDone;
+  } else {
+    ctx.out.Append(kError);
   }
-  ctx.out.Append(kError);
   return Outcome::kDone;
 }
 
@@ -83,6 +82,20 @@ constexpr CommandSpec kStatsCommands[] = {
 };
 
 }  // namespace
+
+bool WriteStats(Store& store, Host& host, std::string_view group, StatText& text) {
+  for (const StatGroup& one : kStatGroups) {
+    if (one.name != group) continue;
+    one.write(store, host, text);
+    return true;
+  }
+  return false;
+}
+
+void ResetStats(Store& store, Host& host) {
+  store.stats().Reset();
+  host.ResetStats();
+}
 
 std::span<const CommandSpec> StatsCommands() { return kStatsCommands; }
 

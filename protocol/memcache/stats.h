@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "core/store.h"
 #include "protocol/memcache/host.h"
@@ -19,6 +20,10 @@ struct StatSource {
   const ServerInfo& server;
   bool has_idle_timeout;
 };
+
+// Writes the rows of the group of this name; false when there is none.
+[[nodiscard]] bool WriteStats(Store& store, Host& host, std::string_view group, StatText& text);
+void ResetStats(Store& store, Host& host);
 
 void GeneralStats(Store& store, Host& host, StatText& text);
 void LarderStats(Store& store, Host& host, StatText& text);

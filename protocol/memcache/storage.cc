@@ -19,37 +19,6 @@ std::string_view Unless(bool silent, std::string_view text) {
 
 bool Joins(StoreMode mode) { return mode == StoreMode::kAppend || mode == StoreMode::kPrepend; }
 
-// The value follows the frame: where it goes, or how much of it is to be skipped.
-Outcome BeginLarge(CommandContext& ctx, const Frame& frame, const StoreRequest& request) {
-  std::unique_ptr<Upload> upload;
-  std::string_view refusal;
-  switch (ctx.store.BeginUpload(ctx.op, request, frame.value_bytes, &upload)) {
-    case UploadRefusal::kNone:
-      ctx.unfinished.BeginUpload(std::move(upload), frame.value_bytes, ctx.op.now);
-      ctx.unfinished.noreply = frame.noreply;
-      ctx.unfinished.joins = Joins(request.mode);
-      return Outcome::kUnfinished;
-    case UploadRefusal::kBusy:
-      return Outcome::kWaiting;
-    case UploadRefusal::kTooLarge:
-      refusal = kTooLarge;
-      break;
-    case UploadRefusal::kOutOfMemory:
-      refusal = kNoMemoryStoring;
-      break;
-  }
-  ctx.unfinished.BeginSkip(frame.value_bytes + kCrlf.size(), Unless(frame.noreply, refusal));
-  return Outcome::kUnfinished;
-}
-
-std::string_view Put(CommandContext& ctx, const Frame& frame, const StoreRequest& request) {
-  const StoreResult result = ctx.store.Put(ctx.op, request, frame.value);
-  if (!Joins(request.mode)) return StoreReply(result);
-  const size_t bytes = ctx.store.ItemBytes(request.key.bytes.size(), frame.value.size(),
-                                           request.flags != 0, request.deadline != kNever);
-  return JoinReply(result, bytes <= ctx.store.options().max_item_bytes);
-}
-
 Outcome StoreValue(CommandContext& ctx, const Frame& frame, StoreMode mode) {
   StoreRequest request;
   request.key = ctx.key;
@@ -59,7 +28,7 @@ Outcome StoreValue(CommandContext& ctx, const Frame& frame, StoreMode mode) {
   request.compare_cas = frame.cas;
   if (frame.kind == FrameKind::kLargeValue) return BeginLarge(ctx, frame, request);
   std::string_view reply = kBadChunk;
-  if (frame.properly_ended) reply = Put(ctx, frame, request);
+  if (frame.properly_ended) reply = StoreReply(PutValue(ctx, request, frame.value, nullptr));
   if (!frame.noreply) ctx.out.Append(reply);
   return Outcome::kDone;
 }
@@ -102,9 +71,39 @@ std::string_view StoreReply(StoreResult result) {
   return kError;
 }
 
-std::string_view JoinReply(StoreResult result, bool fits_alone) {
-  if (result == StoreResult::kTooLarge && fits_alone) return kNotStored;
-  return StoreReply(result);
+StoreResult JoinResult(StoreResult result, bool fits_alone) {
+  return result == StoreResult::kTooLarge && fits_alone ? StoreResult::kNotStored : result;
+}
+
+StoreResult PutValue(CommandContext& ctx, const StoreRequest& request, std::string_view value,
+                     StoreAnswer* answer) {
+  const StoreResult result = ctx.store.Put(ctx.op, request, value, answer);
+  if (!Joins(request.mode)) return result;
+  const size_t bytes = ctx.store.ItemBytes(request.key.bytes.size(), value.size(),
+                                           request.flags != 0, request.deadline != kNever);
+  return JoinResult(result, bytes <= ctx.store.options().max_item_bytes);
+}
+
+Outcome BeginLarge(CommandContext& ctx, const Frame& frame, const StoreRequest& request) {
+  std::unique_ptr<Upload> upload;
+  std::string_view refusal;
+  switch (ctx.store.BeginUpload(ctx.op, request, frame.value_bytes, &upload)) {
+    case UploadRefusal::kNone:
+      ctx.unfinished.BeginUpload(std::move(upload), frame.value_bytes, ctx.op.now);
+      ctx.unfinished.noreply = frame.noreply;
+      ctx.unfinished.joins = Joins(request.mode);
+      return Outcome::kUnfinished;
+    case UploadRefusal::kBusy:
+      return Outcome::kWaiting;
+    case UploadRefusal::kTooLarge:
+      refusal = kTooLarge;
+      break;
+    case UploadRefusal::kOutOfMemory:
+      refusal = kNoMemoryStoring;
+      break;
+  }
+  ctx.unfinished.BeginSkip(frame.value_bytes + kCrlf.size(), Unless(frame.noreply, refusal));
+  return Outcome::kUnfinished;
 }
 
 std::span<const CommandSpec> StorageCommands() { return kStorageCommands; }

@@ -4,6 +4,7 @@
 #include <span>
 
 #include "protocol/memcache/command.h"
+#include "protocol/memcache/dump.h"
 #include "protocol/memcache/framer.h"
 #include "protocol/memcache/numbers.h"
 #include "protocol/memcache/replies.h"
@@ -192,6 +193,14 @@ Outcome Steer(CommandContext& ctx, const Frame& frame) {
   return Answer(ctx, frame, Choose(ctx, kTable, frame.args));
 }
 
+Outcome LruCrawler(CommandContext& ctx, const Frame& frame) {
+  std::string_view rest = frame.args;
+  const std::string_view word = NextWord(rest);
+  if (word == "metadump") return MetaDump(ctx, rest);
+  if (word == "mgdump") return MgDump(ctx, rest);
+  return Steer<kCrawler>(ctx, frame);
+}
+
 // cache_memlimit megabytes → the limit from now on; pages above it are given back in the
 // background.
 Outcome MemoryLimit(CommandContext& ctx, const Frame& frame) {
@@ -209,8 +218,9 @@ constexpr CommandSpec kTuningCommands[] = {
      "reassign from to | automove 0|1|2 | automove ratio|freeratio|window n [noreply]"},
     {"lru", Steer<kLru>, Shape::kWords, 0, kTakesNoreply,
      "tune hot% warm% hotfactor warmfactor | mode flat|segmented | temp_ttl seconds [noreply]"},
-    {"lru_crawler", Steer<kCrawler>, Shape::kWords, 0, kTakesNoreply,
-     "enable | disable | sleep us | tocrawl n | crawl ids|all [noreply]"},
+    {"lru_crawler", LruCrawler, Shape::kWords, 0, kTakesNoreply,
+     "enable | disable | sleep us | tocrawl n | crawl ids|all [noreply] | "
+     "metadump|mgdump ids|all|hash [prefix=uri] [part=i/n]"},
     {"cache_memlimit", MemoryLimit, Shape::kWords, 0, kTakesNoreply, "megabytes [noreply]"},
     {"extstore", Steer<kExtstore>, Shape::kWords, 0, kTakesNoreply, "option n [noreply]"},
 };

@@ -6,9 +6,12 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <string_view>
 
 #include "core/store.h"
+#include "protocol/memcache/long_reply.h"
+#include "protocol/text_feed.h"
 
 namespace larder::memcache {
 
@@ -21,11 +24,13 @@ struct KeyWalk {
 
 struct Unfinished {
   enum class Kind : uint8_t {
-    kNothing,   // the next byte begins a command line
-    kKeys,      // of a get line: the next byte is a blank, a key or the line's end
-    kUpload,    // `left` bytes of a large value, and the line end behind it
-    kSkip,      // `left` bytes nobody wants, then `reply`
-    kSkipLine,  // everything up to the line's end, then `reply`
+    kNothing,    // the next byte begins a command line
+    kKeys,       // of a get line: the next byte is a blank, a key or the line's end
+    kUpload,     // `left` bytes of a large value, and the line end behind it
+    kSkip,       // `left` bytes nobody wants, then `reply`
+    kSkipLine,   // everything up to the line's end, then `reply`
+    kLongReply,  // a reply that comes piece by piece
+    kFeed,       // watching: nothing but what the feed says, whatever the client sends
     kClosed,
   };
 
@@ -36,7 +41,10 @@ struct Unfinished {
   size_t left = 0;
   std::string_view reply;  // a constant
   std::unique_ptr<Upload> upload;
+  std::unique_ptr<std::string> meta_line;  // of an upload by ms: see AnswerMetaUpload
+  std::unique_ptr<TextFeed> feed;
   TimeMs progress_at = 0;  // when the upload last got bytes
+  std::unique_ptr<LongReply> long_reply;
 
   void BeginKeys(const KeyWalk& walk) {
     kind = Kind::kKeys;
@@ -52,6 +60,7 @@ struct Unfinished {
   void BeginSkip(size_t bytes, std::string_view answer) {
     kind = Kind::kSkip;
     upload.reset();
+    meta_line.reset();
     left = bytes;
     reply = answer;
   }
@@ -59,9 +68,19 @@ struct Unfinished {
     kind = Kind::kSkipLine;
     reply = answer;
   }
+  void BeginFeed(std::unique_ptr<TextFeed> begun) {
+    kind = Kind::kFeed;
+    feed = std::move(begun);
+  }
+  void BeginLongReply(std::unique_ptr<LongReply> begun) {
+    kind = Kind::kLongReply;
+    long_reply = std::move(begun);
+  }
   void End() {
     kind = Kind::kNothing;
     upload.reset();
+    meta_line.reset();
+    long_reply.reset();
   }
 };
 

@@ -19,6 +19,18 @@ namespace larder::test {
 // The server that a session sees.
 class FakeHost final : public memcache::Host {
  public:
+  class FakeFeed final : public TextFeed {
+   public:
+    explicit FakeFeed(FakeHost& host) : host_(host) { ++host_.feeds; }
+    ~FakeFeed() override { --host_.feeds; }
+    FakeFeed(const FakeFeed&) = delete;
+    FakeFeed& operator=(const FakeFeed&) = delete;
+    std::string Take() override { return std::exchange(host_.feed_text, {}); }
+
+   private:
+    FakeHost& host_;
+  };
+
   memcache::ServerInfo Info() override {
     memcache::ServerInfo info;
     info.pid = 4711;
@@ -32,13 +44,22 @@ class FakeHost final : public memcache::Host {
   std::vector<memcache::ConnectionInfo> Connections() override { return connections; }
   void SetVerbosity(int level) override { verbosity = level; }
   void ResetStats() override { ++resets; }
-  std::string RefreshCerts() override { return "Error TLS not enabled"; }
+  std::unique_ptr<TextFeed> Watch(OpContext& /*op*/, uint32_t streams) override {
+    watched = streams;
+    if (too_many_watch) return nullptr;
+    return std::make_unique<FakeFeed>(*this);
+  }
 
   std::vector<std::pair<std::string, std::string>> settings = {{"maxbytes", "67108864"},
                                                                {"idle_timeout", "0"}};
   std::vector<memcache::ConnectionInfo> connections;
   int verbosity = -1;
   int resets = 0;
+  // Of a session that watches: what it asked for, and what it is told next.
+  uint32_t watched = 0;
+  bool too_many_watch = false;
+  std::string feed_text;
+  int feeds = 0;
 };
 
 // Everything below one server's sessions.
@@ -71,10 +92,14 @@ struct World {
 // take, and sends everything as soon as there is something.
 class Client {
  public:
+  enum class Dialect { kText, kBinary };
+
   // `piece`: how many bytes arrive at a time.
-  explicit Client(World& world, size_t piece = std::string_view::npos)
+  explicit Client(World& world, size_t piece = std::string_view::npos,
+                  Dialect dialect = Dialect::kText)
       : world_(world),
-        session_(MakeSession(world.store, world.context, world.host, world.session_options)),
+        session_((dialect == Dialect::kText ? memcache::MakeSession : memcache::MakeBinarySession)(
+            world.store, world.context, world.host, world.session_options)),
         piece_(piece) {}
 
   // Sends `bytes`; returns everything that was answered.

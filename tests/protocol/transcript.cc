@@ -234,7 +234,7 @@ StoreOptions StoreOptionsFrom(const std::vector<std::string>& words) {
       options.growth_factor = std::stod(words.at(++i));
     } else if (words[i] == "-n") {
       options.min_chunk_payload = std::stoul(words.at(++i));
-    } else if (words[i] != "-F") {
+    } else if (words[i] != "-F" && words[i] != "-X") {
       FAIL("the player does not know the option " << words[i]);
     }
   }
@@ -265,6 +265,7 @@ void Play(const Scenario& scenario, size_t piece) {
   World world(StoreOptionsFrom(scenario.options));
   for (const std::string& word : scenario.options) {
     if (word == "-F") world.session_options.flush_enabled = false;
+    if (word == "-X") world.session_options.dump_enabled = false;
   }
   Client client(world, piece);
   std::string cas = "0";

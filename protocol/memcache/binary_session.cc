@@ -1,0 +1,133 @@
+#include <memory>
+
+#include "protocol/memcache/binary_command.h"
+#include "protocol/memcache/binary_reply.h"
+#include "protocol/memcache/binary_storage.h"
+#include "protocol/memcache/session.h"
+#include "protocol/memcache/session_base.h"
+
+namespace larder::memcache {
+namespace {
+
+using Kind = Unfinished::Kind;
+
+class BinarySession final : public SessionBase {
+ public:
+  BinarySession(Store& store, OpContext& op, Host& host, const SessionOptions& options)
+      : SessionBase(store, op, host, options) {
+    login_.is_admitted = options.authenticator == nullptr;
+  }
+
+ private:
+  Step TakeStep(std::string_view input, ReplyBuffer& out) override;
+  void GiveUpUpload() override;
+  Step DoBatch(std::string_view input, ReplyBuffer& out);
+  static Outcome Execute(BinaryContext& ctx, const BinaryFrame& frame);
+  Step GoOnWithUpload(std::string_view input, ReplyBuffer& out);
+  Step GoOnSkipping(std::string_view input, ReplyBuffer& out);
+
+  // In this order there are no holes between them.
+  Login login_;
+  PendingReply pending_;  // what unfinished_ will be answered with
+  std::unique_ptr<SaslExchange> exchange_;
+};
+
+// Costs what TextSession costs: malloc takes 208 bytes for all sizes from 185 to 200.
+static_assert(sizeof(BinarySession) <= 200);
+
+BinarySession::Step BinarySession::TakeStep(std::string_view input, ReplyBuffer& out) {
+  switch (unfinished_.kind) {
+    case Kind::kNothing:
+      return DoBatch(input, out);
+    case Kind::kUpload:
+      return GoOnWithUpload(input, out);
+    case Kind::kSkip:
+      return GoOnSkipping(input, out);
+    case Kind::kKeys:  // none of these is begun by this protocol
+    case Kind::kFeed:
+    case Kind::kLongReply:
+    case Kind::kSkipLine:
+    case Kind::kClosed:
+      break;
+  }
+  return {input.size(), SessionState::kClosing, false};
+}
+
+BinarySession::Step BinarySession::DoBatch(std::string_view input, ReplyBuffer& out) {
+  BinaryContext ctx{store_,      op_,      host_,  options_,  out,
+                    unfinished_, pending_, login_, exchange_, Key{}};
+  return RunBatch<BinaryFrame>(input, out, ReadBinaryFrame,
+                               [&ctx](const BinaryFrame& frame, const Key& key, size_t&) {
+                                 ctx.key = key;
+                                 return Execute(ctx, frame);
+                               });
+}
+
+Outcome BinarySession::Execute(BinaryContext& ctx, const BinaryFrame& frame) {
+  if (frame.kind == BinaryFrameKind::kClose) return Outcome::kClose;
+  // The one gate: whatever is not marked as harmless stays outside.
+  const bool is_harmless = frame.command != nullptr && (frame.command->flags & kBeforeLogin) != 0;
+  if (!ctx.login.is_admitted && !is_harmless) {
+    Reply(ctx.out, frame, Status::kAuthFailure);
+    return Outcome::kClose;
+  }
+  switch (frame.kind) {
+    case BinaryFrameKind::kRequest:
+    case BinaryFrameKind::kLargeValue:
+      return frame.command->handler(ctx, frame);
+    case BinaryFrameKind::kUnknown:
+      if (frame.value_bytes == 0) {
+        Reply(ctx.out, frame, Status::kUnknownCommand);
+        return Outcome::kDone;
+      }
+      ctx.pending = {frame.opaque, Status::kUnknownCommand, frame.opcode};
+      ctx.unfinished.BeginSkip(frame.value_bytes, {});
+      return Outcome::kUnfinished;
+    case BinaryFrameKind::kRefused:
+      Reply(ctx.out, frame, frame.refusal);
+      break;
+    case BinaryFrameKind::kClose:
+      break;
+  }
+  return Outcome::kClose;
+}
+
+BinarySession::Step BinarySession::GoOnWithUpload(std::string_view input, ReplyBuffer& out) {
+  const Step step = FillUpload(input);
+  if (unfinished_.kind != Kind::kUpload || unfinished_.left > 0) return step;
+  if (!out.HasRoom()) return {step.consumed, SessionState::kOutputFull, false};
+  StoreAnswer answer;
+  const StoreResult result = store_.FinishUpload(op_, std::move(unfinished_.upload), &answer);
+  const BinarySpec* command = FindBinaryCommand(pending_.opcode);
+  const bool is_quiet = command != nullptr && command->is_quiet();
+  if (result != StoreResult::kStored || !is_quiet) {
+    // It was measured when it began.
+    const Status status = StoreStatus(pending_.opcode, result, /*fits_alone=*/true);
+    Reply(out, pending_.opcode, pending_.opaque, status, answer.cas);
+  }
+  unfinished_.End();
+  return step;
+}
+
+BinarySession::Step BinarySession::GoOnSkipping(std::string_view input, ReplyBuffer& out) {
+  const Step step = Skip(input);
+  if (!step.go_on) return step;
+  if (!out.HasRoom()) return {step.consumed, SessionState::kOutputFull, false};
+  Reply(out, pending_.opcode, pending_.opaque, pending_.status);
+  unfinished_.End();
+  return step;
+}
+
+void BinarySession::GiveUpUpload() {
+  pending_.status = Status::kOutOfMemory;
+  unfinished_.BeginSkip(unfinished_.left, {});
+}
+
+}  // namespace
+
+std::unique_ptr<Session> MakeBinarySession(Store& store, OpContext& context, Host& host,
+                                           const SessionOptions& options) {
+  return std::make_unique<BinarySession>(store, context, host, options);
+}
+
+}  // namespace larder::memcache

@@ -1,0 +1,91 @@
+// protocol/memcache/meta_flags.h — the flags behind a meta command's key: read, and answered.
+//
+// A flag is one letter with its argument right behind it.  One list of letters serves all commands;
+// a command ignores those that it has no use for.  Facts: memcached's doc/protocol.txt, "Meta
+// Commands".  Nothing here allocates, and nothing keeps the line.
+
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string_view>
+
+#include "core/store.h"
+#include "protocol/memcache/reply_writer.h"
+
+namespace larder::memcache {
+
+struct MetaFlag {
+  char letter;
+  std::string_view argument;
+};
+
+// What a line asked for.
+class MetaFlags {
+ public:
+  // Reads `args`, what is behind the key (and the length).  Returns the error to answer, empty when
+  // all is well.  `words_before`: words of the line that are not flags, for the limit.
+  std::string_view Parse(std::string_view args, size_t words_before);
+
+  [[nodiscard]] bool has(char letter) const { return (seen_ & Bit(letter)) != 0; }
+  // In the order of the request.
+  [[nodiscard]] std::span<const MetaFlag> all() const { return {flags_.data(), count_}; }
+
+  // Arguments; what they are without their flag is said here.
+  [[nodiscard]] int64_t ttl() const { return ttl_; }                     // T
+  [[nodiscard]] int64_t create_ttl() const { return create_ttl_; }       // N
+  [[nodiscard]] int64_t recache() const { return recache_; }             // R
+  [[nodiscard]] uint64_t cas() const { return cas_; }                    // C
+  [[nodiscard]] uint64_t new_cas() const { return new_cas_; }            // E, 0
+  [[nodiscard]] uint64_t delta() const { return delta_; }                // D, 1
+  [[nodiscard]] uint64_t initial() const { return initial_; }            // J, 0
+  [[nodiscard]] uint32_t client_flags() const { return client_flags_; }  // F, 0
+  [[nodiscard]] std::string_view mode() const { return mode_; }          // M, empty
+
+ private:
+  static constexpr size_t kMaxWords = 19;
+
+  // Letters are 'A' to 'z'.
+  static constexpr uint64_t Bit(char letter) { return uint64_t{1} << (letter - 'A'); }
+  std::string_view Add(std::string_view word);
+  std::string_view ReadArgument(char letter, std::string_view argument);
+
+  uint64_t seen_ = 0;
+  size_t count_ = 0;
+  int64_t ttl_ = 0;
+  int64_t create_ttl_ = 0;
+  int64_t recache_ = 0;
+  uint64_t cas_ = 0;
+  uint64_t new_cas_ = 0;
+  uint64_t delta_ = 1;
+  uint64_t initial_ = 0;
+  uint32_t client_flags_ = 0;
+  std::string_view mode_;
+  std::array<MetaFlag, kMaxWords> flags_;
+};
+
+// What an answer can tell; a command sets what its letters need.
+struct MetaFacts {
+  std::string_view key;     // as it is in the store
+  bool binary_key = false;  // so it is sent encoded
+  uint64_t cas = 0;
+  Deadline deadline = kNever;
+  size_t size = 0;
+  uint32_t client_flags = 0;
+  bool was_fetched = false;
+  TimeMs idle_ms = 0;
+};
+
+// Which letters a command answers.
+inline constexpr std::string_view kEchoLetters = "kO";
+
+// Appends " " and the answer of each flag that is among `letters`.
+void WriteMetaFlags(ReplyWriter& reply, const MetaFlags& flags, std::string_view letters,
+                    const MetaFacts& facts, TimeMs now);
+
+// Seconds from now on, begun ones counted whole.  REQUIRES: deadline != kNever.
+uint64_t SecondsLeft(Deadline deadline, TimeMs now);
+
+}  // namespace larder::memcache
