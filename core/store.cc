@@ -215,6 +215,7 @@ Store::~Store() = default;
 
 const StoreOptions& Store::options() const { return impl_->options_; }
 StatsRegistry& Store::stats() { return impl_->stats_; }
+HotKeys& Store::hot_keys() { return impl_->hot_keys_; }
 const Clock& Store::clock() const { return impl_->clock_; }
 Key Store::MakeKey(std::string_view bytes) const { return impl_->MakeKey(bytes); }
 

@@ -21,6 +21,7 @@
 #include "core/base/clock.h"
 #include "core/base/hash.h"
 #include "core/events.h"
+#include "core/hot_keys.h"
 #include "core/thread_stats.h"
 #include "core/tuning.h"
 
@@ -72,10 +73,21 @@ struct OpContext {
   EventSink* events = nullptr;
   uint32_t watched = 0;  // of EventStream; not 0 only with `events`; refreshed with `now`
   int client = 0;        // descriptor of the connection whose turn it is
+  uint32_t until_sample = KeySketch::kOneIn;  // requests before the next one that `keys` counts
+  KeySketch* keys = nullptr;
 
   void Refresh(TimeMs at) {
     now = at;
     if (events != nullptr) watched = events->streams();
+  }
+  // A sample of the keys that are asked for goes to `sketch` from now on.
+  void WatchKeys(KeySketch* sketch) { keys = sketch; }
+  // One more request for a key: counted if it is its turn.
+  void SampleKey(std::string_view key, uint64_t hash) {
+    if (--until_sample != 0) [[likely]] {
+      return;
+    }
+    until_sample = keys != nullptr ? keys->Count(key, hash) : ~uint32_t{0};
   }
   [[nodiscard]] bool IsWatched(uint32_t stream) const { return (watched & stream) != 0; }
 };
@@ -321,6 +333,9 @@ class Store {
   [[nodiscard]] const StoreOptions& options() const;
   [[nodiscard]] StatsRegistry& stats();
   [[nodiscard]] const Clock& clock() const;
+
+  // Which keys are asked for most, by threads whose contexts have a sketch of it.
+  [[nodiscard]] HotKeys& hot_keys();
 
   [[nodiscard]] Key MakeKey(std::string_view bytes) const;
   // Two waves for a batch: first the buckets of all keys, then the items behind them.  Hints only.

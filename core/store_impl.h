@@ -347,6 +347,7 @@ class Store::Impl {
   const StoreOptions options_;
   const Clock& clock_;
   StatsRegistry stats_;
+  HotKeys hot_keys_;
   const KeyHasher hasher_;
   PagePool pool_;
   const SlabSizes sizes_;
@@ -454,6 +455,7 @@ class ChunkSource {
 template <typename Op>
 auto Store::Impl::Mutate(OpContext& ctx, const Key& key, Op&& op) {
   ChunkSource source(*this, ctx);
+  ctx.SampleKey(key.bytes, key.hash);
   Stripe& stripe = StripeOf(key.hash);
   for (;;) {
     {

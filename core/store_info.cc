@@ -62,6 +62,7 @@ Store::Impl::Impl(Store* facade, const StoreOptions& options, const Clock& clock
     : facade_(facade),
       options_(options),
       clock_(clock),
+      hot_keys_(clock),
       hasher_(options.hash_seed != 0 ? options.hash_seed : RandomSeed()),
       pool_({.limit_bytes = options.memory_bytes,
              .preallocate = options.preallocate,

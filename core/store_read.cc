@@ -62,6 +62,7 @@ ReadResult Store::Impl::Read(OpContext& ctx, const Key& key, const ReadOptions& 
 ReadResult Store::Impl::ReadPlain(OpContext& ctx, const Key& key, bool tokens, Visit visit,
                                   void* arg) {
   ctx.stats->Add(ThreadCounter::cmd_get);
+  ctx.SampleKey(key.bytes, key.hash);
   Stripe& stripe = StripeOf(key.hash);
   StripeLock lock(stripe.mutex);
   const IndexStripe::Slot slot = FindLive(ctx, stripe, key, /*count_read=*/true);

@@ -78,13 +78,16 @@ class EventLog::Watcher {
     ++lost_;
     return false;
   }
-  // Wakes the reader if there is something new.
+  // Wakes the reader if there is something new.  Signals under the lock, which never blocks: the
+  // reader's worker can go as soon as Close() has returned.
   void Ring() ABSL_LOCKS_EXCLUDED(mutex_) {
-    {
-      MutexLock lock(mutex_);
-      if (!std::exchange(is_new_, false)) return;
-    }
-    if (wakeup_ != nullptr) wakeup_->Signal();
+    MutexLock lock(mutex_);
+    if (std::exchange(is_new_, false) && wakeup_ != nullptr) wakeup_->Signal();
+  }
+  // Nobody reads any more.
+  void Close() ABSL_LOCKS_EXCLUDED(mutex_) {
+    MutexLock lock(mutex_);
+    wakeup_ = nullptr;
   }
   // By the reader.
   std::string Take() ABSL_LOCKS_EXCLUDED(mutex_) {
@@ -96,8 +99,8 @@ class EventLog::Watcher {
   const uint32_t streams_;
   const uint64_t first_number_;
   const size_t limit_;
-  const Wakeup* const wakeup_;
   Mutex<LockRank::kLeaf> mutex_;
+  const Wakeup* wakeup_ ABSL_GUARDED_BY(mutex_);
   std::string text_ ABSL_GUARDED_BY(mutex_);
   uint64_t lost_ ABSL_GUARDED_BY(mutex_) = 0;  // since the last line that was kept
   bool is_new_ ABSL_GUARDED_BY(mutex_) = false;
@@ -106,7 +109,10 @@ class EventLog::Watcher {
 class EventLog::Feed final : public TextFeed {
  public:
   Feed(EventLog& log, std::shared_ptr<Watcher> watcher) : log_(log), watcher_(std::move(watcher)) {}
-  ~Feed() override { log_.Leave(watcher_.get()); }
+  ~Feed() override {
+    log_.Leave(watcher_.get());
+    watcher_->Close();
+  }
   Feed(const Feed&) = delete;
   Feed& operator=(const Feed&) = delete;
 

@@ -70,6 +70,7 @@ absl::Status Server::Start() {
   network.worker.tick_ms = tuning_.tick_ms;
   network.worker.equip = [this](OpContext& context, const Wakeup& wakeup) {
     context.events = events_.NewSink(&wakeup);
+    if (options_.dump_enabled) context.WatchKeys(store_.hot_keys().NewSketch());
   };
   network_ = std::make_unique<Network>(
       std::move(network), clock_, store_.stats(),

@@ -49,6 +49,7 @@ inline constexpr std::string_view kNoMemoryStoring =
 inline constexpr std::string_view kNoMemoryReading = "SERVER_ERROR Out of memory during read\r\n";
 inline constexpr std::string_view kNoMemory = "SERVER_ERROR out of memory\r\n";
 inline constexpr std::string_view kShutdownNotEnabled = "SERVER_ERROR: shutdown not enabled\r\n";
+inline constexpr std::string_view kTopKeysNotAllowed = "CLIENT_ERROR stats topkeys not allowed\r\n";
 inline constexpr std::string_view kWatchNotAllowed = "CLIENT_ERROR watch commands not allowed\r\n";
 inline constexpr std::string_view kWatchNotAlone =
     "ERROR cannot pipeline other commands before watch\r\n";

@@ -54,8 +54,9 @@ struct StatGroup {
 
 // Matched whole.  memcached takes a prefix for some of them, so that `stats res` resets.
 constexpr StatGroup kStatGroups[] = {
-    {"", GeneralStats},   {"settings", SettingStats}, {"items", ItemStats},    {"slabs", SlabStats},
-    {"sizes", SizeStats}, {"conns", ConnectionStats}, {"larder", LarderStats},
+    {"", GeneralStats},      {"settings", SettingStats}, {"items", ItemStats},
+    {"slabs", SlabStats},    {"sizes", SizeStats},       {"conns", ConnectionStats},
+    {"larder", LarderStats}, {"topkeys", TopKeyStats},
 };
 
 // stats [group] → STAT lines and END; stats reset → RESET.
@@ -68,6 +69,10 @@ Outcome Stats(CommandContext& ctx, const Frame& frame) {
     return Outcome::kDone;
   }
   if (name == "cachedump") return CacheDump(ctx, rest);
+  if (name == "topkeys" && !ctx.options.dump_enabled) {
+    ctx.out.Append(kTopKeysNotAllowed);
+    return Outcome::kDone;
+  }
   StatText text;
   if (WriteStats(ctx.store, ctx.host, name, text)) {
     ctx.out.AppendOwned(std::move(text).Take());
@@ -94,6 +99,7 @@ bool WriteStats(Store& store, Host& host, std::string_view group, StatText& text
 
 void ResetStats(Store& store, Host& host) {
   store.stats().Reset();
+  store.hot_keys().Reset();
   host.ResetStats();
 }
 

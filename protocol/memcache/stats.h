@@ -27,6 +27,8 @@ void ResetStats(Store& store, Host& host);
 
 void GeneralStats(Store& store, Host& host, StatText& text);
 void LarderStats(Store& store, Host& host, StatText& text);
+// The keys asked for most, from the first one on.
+void TopKeyStats(Store& store, Host& host, StatText& text);
 void ItemStats(Store& store, Host& host, StatText& text);
 void SlabStats(Store& store, Host& host, StatText& text);
 
