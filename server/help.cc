@@ -20,8 +20,8 @@ void Row(std::string& text, const std::string& left, const std::string& right) {
 }
 
 void OptionLine(std::string& text, const OptionRow& row) {
-  std::string left = "  -";
-  left.append(1, row.letter).append(", --").append(row.name);
+  std::string left = row.letter != '\0' ? std::string("  -") + row.letter + ", --" : "      --";
+  left.append(row.name);
   if (row.takes_value()) left.append("=<").append(row.argument).append(">");
   std::string right(row.help);
   if (!row.fallback.empty()) right.append(" [").append(row.fallback).append("]");

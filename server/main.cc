@@ -92,7 +92,8 @@ int Serve(Options options, Daemon& daemon) {
 
 int main(int argc, char** argv) {
   const std::vector<std::string> args(argv + (argc > 0 ? 1 : 0), argv + argc);
-  ParsedCommandLine line = ParseCommandLine(args);
+  ParsedCommandLine line =
+      ParseCommandLine(args, [](const char* name) -> const char* { return getenv(name); });
   std::fputs(line.out.c_str(), stdout);
   std::fputs(line.err.c_str(), stderr);
   if (!line.run) return line.exit_code;

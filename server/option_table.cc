@@ -262,6 +262,9 @@ constexpr OptionRow kRows[] = {
     {'A', "enable-shutdown", "", kSecurity, "allow the shutdown command (not there yet)", "", "",
      SetShutdown},
 
+    {'\0', "config", "file", kProcess,
+     "read options from this file too; flags and the environment win", "",
+     "--config /etc/memcached.conf", Nothing},
     {'d', "daemon", "", kProcess, "run in the background", "", "", SetDaemon},
     {'P', "pidfile", "file", kProcess, "write the process id to this file", "",
      "-P /run/larder.pid", SetPidFile},

@@ -28,7 +28,7 @@ inline constexpr OptionGroup kOptionGroups[] = {
 [[nodiscard]] std::string_view GroupTitle(OptionGroup group);
 
 struct OptionRow {
-  char letter;
+  char letter;                // '\0': it has only a long name
   std::string_view name;      // the long one
   std::string_view argument;  // what it is called in the help; empty: the flag takes none
   OptionGroup group;

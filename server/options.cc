@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "server/argv.h"
+#include "server/config_file.h"
 #include "server/endpoint.h"
 #include "server/help.h"
 #include "server/option_table.h"
@@ -93,6 +94,26 @@ Refusal CheckListeners(const Options& options) {
   return {};
 }
 
+// What the flags then override: first the files of --config, then the environment.
+Refusal ApplyBelow(const std::vector<std::string>& words, const Environment& environment,
+                   Options& options) {
+  constexpr std::string_view kConfig = "--config=";
+  for (const std::string& word : words) {
+    if (!word.starts_with(kConfig)) continue;
+    Refusal refusal = ApplyConfigFile(word.substr(kConfig.size()), options);
+    if (refusal.refused()) return refusal;
+  }
+  if (environment) {
+    if (Refusal refusal = ApplyEnvironment(environment, options); refusal.refused()) return refusal;
+  }
+  // These add up otherwise.
+  for (const std::string& word : words) {
+    if (word.starts_with("--listen=")) options.listen.clear();
+    if (word == "--verbose") options.verbosity = 0;
+  }
+  return {};
+}
+
 // Rules that bind several flags.
 Refusal Check(Options& options) {
   const StoreOptions& store = options.store;
@@ -139,7 +160,8 @@ ParsedCommandLine Refused(Refusal refusal) {
 
 std::string_view Version() { return LARDER_VERSION; }
 
-ParsedCommandLine ParseCommandLine(std::span<const std::string> args) {
+ParsedCommandLine ParseCommandLine(std::span<const std::string> args,
+                                   const Environment& environment) {
   PlainArguments plain = NormaliseArguments(args);
   if (plain.refusal.refused()) return Refused(std::move(plain.refusal));
   ParsedCommandLine result;
@@ -147,7 +169,8 @@ ParsedCommandLine ParseCommandLine(std::span<const std::string> args) {
   if (plain.ended_by == "license") return result.out = LicenceText(), result;
   if (plain.ended_by == "version") return result.out = VersionText(), result;
 
-  Refusal refusal = Apply(plain.words, result.options);
+  Refusal refusal = ApplyBelow(plain.words, environment, result.options);
+  if (!refusal.refused()) refusal = Apply(plain.words, result.options);
   if (!refusal.refused()) refusal = Check(result.options);
   if (refusal.refused()) return Refused(std::move(refusal));
   if (result.options.threads == 0) result.options.threads = CoreCount();

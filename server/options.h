@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -86,10 +87,15 @@ struct ParsedCommandLine {
   Options options;
 };
 
+// The value of an environment variable, null when there is none.
+using Environment = std::function<const char*(const char* name)>;
+
 // `args` without the program's name.  Accepts what getopt_long does: clusters, values attached or
 // apart (also inside one element, "-m 64"), unambiguous prefixes of long names, repetitions (the
-// last wins), words that belong to nothing (ignored).  Starts nothing and touches no file.
-[[nodiscard]] ParsedCommandLine ParseCommandLine(std::span<const std::string> args);
+// last wins), words that belong to nothing (ignored).  Flags win over the environment, and that
+// over the files of --config.  Starts nothing, and touches no files but those.
+[[nodiscard]] ParsedCommandLine ParseCommandLine(std::span<const std::string> args,
+                                                 const Environment& environment = {});
 
 // Version of larder, "0.1.0".
 [[nodiscard]] std::string_view Version();
