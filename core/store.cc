@@ -234,7 +234,11 @@ void Store::PrefetchItem(const Key& key) const ABSL_NO_THREAD_SAFETY_ANALYSIS {
 
 ReadResult Store::ReadWith(OpContext& ctx, const Key& key, const ReadOptions& options,
                            void (*visit)(void*, const ValueView&), void* arg) {
-  return impl_->Read(ctx, key, options, visit, arg);
+  const ReadResult result = impl_->Read(ctx, key, options, visit, arg);
+  if (PrefixTable* table = ctx.stats->prefixes()) [[unlikely]] {
+    table->CountGet(key.bytes, result == ReadResult::kHit);
+  }
+  return result;
 }
 
 StoreResult Store::Put(OpContext& ctx, const StoreRequest& request, std::string_view value,
@@ -242,6 +246,8 @@ StoreResult Store::Put(OpContext& ctx, const StoreRequest& request, std::string_
   StoreAnswer told;
   const bool watched = ctx.IsWatched(kMutations);
   if (watched && answer == nullptr) answer = &told;
+  if (PrefixTable* table = ctx.stats->prefixes()) [[unlikely]]
+    table->CountSet(request.key.bytes);
   const StoreResult result = impl_->Put(ctx, request, value, answer);
   if (watched) {
     impl_->NoteStore(ctx, request, result,
@@ -252,6 +258,11 @@ StoreResult Store::Put(OpContext& ctx, const StoreRequest& request, std::string_
 UploadRefusal Store::BeginUpload(OpContext& ctx, const StoreRequest& request, size_t value_bytes,
                                  std::unique_ptr<Upload>* upload) {
   const UploadRefusal refusal = impl_->BeginUpload(ctx, request, value_bytes, upload);
+  PrefixTable* const table = ctx.stats->prefixes();
+  // Whoever has to wait comes again.
+  if (table != nullptr && refusal != UploadRefusal::kBusy) [[unlikely]] {
+    table->CountSet(request.key.bytes);
+  }
   if (refusal == UploadRefusal::kTooLarge && ctx.IsWatched(kMutations)) {
     impl_->NoteStore(ctx, request, StoreResult::kTooLarge, value_bytes);
   }
@@ -262,11 +273,16 @@ StoreResult Store::FinishUpload(OpContext& ctx, std::unique_ptr<Upload> upload,
   return impl_->FinishUpload(ctx, std::move(upload), answer);
 }
 void Store::RefuseStore(OpContext& ctx, const StoreRequest& request, StoreResult why) {
+  if (PrefixTable* table = ctx.stats->prefixes()) [[unlikely]]
+    table->CountSet(request.key.bytes);
   impl_->RefuseStore(ctx, request, why);
 }
 bool Store::UploadsWaiting() const { return impl_->uploads_.Waiting(impl_->clock_.NowMs()); }
 
 DeleteResult Store::Delete(OpContext& ctx, const DeleteRequest& request) {
+  if (PrefixTable* table = ctx.stats->prefixes()) [[unlikely]] {
+    table->CountDelete(request.key.bytes);
+  }
   return impl_->Delete(ctx, request);
 }
 bool Store::Touch(OpContext& ctx, const Key& key, Deadline deadline) {

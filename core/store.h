@@ -60,6 +60,8 @@ struct StoreOptions {
   unsigned crawler_sleep_us = 100;  // between two slices of a pass
   uint32_t crawler_tocrawl = 0;     // items a round; 0: all
   bool track_sizes = false;
+  bool prefix_stats = false;      // -D: count by the keys' prefixes from the start
+  char prefix_delimiter = ':';    // where a prefix ends
   unsigned threads = 4;           // how many will call; sizes the locks
   bool background = true;         // false: no thread of its own, RunMaintenance() instead
   uint64_t hash_seed = 0;         // 0: random

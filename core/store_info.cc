@@ -81,6 +81,8 @@ Store::Impl::Impl(Store* facade, const StoreOptions& options, const Clock& clock
     classes_[id].Init(static_cast<uint16_t>(id), sizes_.sizes()[id], pool_.space(), pages_.get());
   }
   ReserveIndex();
+  stats_.SetPrefixDelimiter(options_.prefix_delimiter);
+  stats_.CollectPrefixes(options_.prefix_stats);
   if (options_.background) StartThreads();
 }
 

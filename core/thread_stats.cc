@@ -10,7 +10,50 @@ uint64_t StatsTotals::operator[](ClassCounter c) const {
 
 ThreadStats* StatsRegistry::NewCell() {
   MutexLock lock(mutex_);
-  return cells_.emplace_back(std::make_unique<ThreadStats>()).get();
+  ThreadStats* cell = cells_.emplace_back(std::make_unique<ThreadStats>()).get();
+  if (collects_prefixes_) Attach(*cell);
+  return cell;
+}
+
+void StatsRegistry::Attach(ThreadStats& cell) {
+  std::unique_ptr<PrefixTable>& table = tables_[&cell];
+  if (table == nullptr) table = std::make_unique<PrefixTable>(delimiter_, prefix_bytes_);
+  cell.set_prefixes(table.get());
+}
+
+void StatsRegistry::CollectPrefixes(bool wanted) {
+  MutexLock lock(mutex_);
+  collects_prefixes_ = wanted;
+  for (const auto& cell : cells_) {
+    if (wanted) {
+      Attach(*cell);
+    } else {
+      cell->set_prefixes(nullptr);
+    }
+  }
+}
+
+bool StatsRegistry::collects_prefixes() const {
+  MutexLock lock(mutex_);
+  return collects_prefixes_;
+}
+
+void StatsRegistry::SetPrefixDelimiter(char delimiter) {
+  MutexLock lock(mutex_);
+  delimiter_ = delimiter;
+}
+
+std::vector<PrefixTable*> StatsRegistry::Tables() const {
+  std::vector<PrefixTable*> tables;
+  MutexLock lock(mutex_);
+  for (const auto& [cell, table] : tables_) tables.push_back(table.get());
+  return tables;
+}
+
+std::map<std::string, PrefixCounts> StatsRegistry::Prefixes() const {
+  std::map<std::string, PrefixCounts> sums;
+  for (const PrefixTable* table : Tables()) table->AddTo(&sums);
+  return sums;
 }
 
 std::unique_ptr<StatsTotals> StatsRegistry::Sum() const {
@@ -46,6 +89,7 @@ std::unique_ptr<StatsTotals> StatsRegistry::Lifetime() const {
 }
 
 void StatsRegistry::Reset() {
+  for (PrefixTable* table : Tables()) table->Clear();
   MutexLock lock(mutex_);
   baseline_ = *Sum();
 }

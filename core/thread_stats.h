@@ -11,10 +11,13 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "core/base/mutex.h"
+#include "core/prefix_stats.h"
 
 namespace larder {
 
@@ -99,6 +102,9 @@ class alignas(64) ThreadStats {
   void Add(ClassCounter counter, size_t class_id, uint64_t n = 1) {
     Bump(classes_[class_id][static_cast<size_t>(counter)], n);
   }
+  // Where to count by prefix; null: nobody wants to know.
+  [[nodiscard]] PrefixTable* prefixes() const { return prefixes_.load(std::memory_order_acquire); }
+  void set_prefixes(PrefixTable* table) { prefixes_.store(table, std::memory_order_release); }
   // By anybody.
   [[nodiscard]] uint64_t Get(ThreadCounter counter) const {
     return thread_[static_cast<size_t>(counter)].load(std::memory_order_relaxed);
@@ -113,6 +119,7 @@ class alignas(64) ThreadStats {
     cell.store(cell.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
   }
 
+  std::atomic<PrefixTable*> prefixes_{nullptr};
   std::array<Cell, kThreadCounters> thread_{};
   std::array<std::array<Cell, kClassCounters>, kMaxClasses> classes_{};
 };
@@ -140,13 +147,28 @@ class StatsRegistry {
   [[nodiscard]] std::unique_ptr<StatsTotals> Totals() const ABSL_LOCKS_EXCLUDED(mutex_);
   // The same since the start, whatever was reset.
   [[nodiscard]] std::unique_ptr<StatsTotals> Lifetime() const ABSL_LOCKS_EXCLUDED(mutex_);
-  // From now on Totals() starts from zero.  No cell is written: their owners never stop counting.
+  // Whether operations are counted by prefix from now on; what was counted stays.
+  void CollectPrefixes(bool wanted) ABSL_LOCKS_EXCLUDED(mutex_);
+  [[nodiscard]] bool collects_prefixes() const ABSL_LOCKS_EXCLUDED(mutex_);
+  // REQUIRES: nothing was collected yet.
+  void SetPrefixDelimiter(char delimiter) ABSL_LOCKS_EXCLUDED(mutex_);
+  [[nodiscard]] std::map<std::string, PrefixCounts> Prefixes() const ABSL_LOCKS_EXCLUDED(mutex_);
+  // From now on Totals() starts from zero, and no prefix is known.  No cell is written: their
+  // owners never stop counting.
   void Reset() ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
   [[nodiscard]] std::unique_ptr<StatsTotals> Sum() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
+  void Attach(ThreadStats& cell) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  [[nodiscard]] std::vector<PrefixTable*> Tables() const ABSL_LOCKS_EXCLUDED(mutex_);
+
+  std::atomic<size_t> prefix_bytes_{0};
   mutable Mutex<LockRank::kLeaf> mutex_;
+  char delimiter_ ABSL_GUARDED_BY(mutex_) = ':';
+  bool collects_prefixes_ ABSL_GUARDED_BY(mutex_) = false;
+  // One a cell, once it has counted; never taken away while there is a cell that knows it.
+  std::map<ThreadStats*, std::unique_ptr<PrefixTable>> tables_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::unique_ptr<ThreadStats>> cells_ ABSL_GUARDED_BY(mutex_);
   StatsTotals baseline_ ABSL_GUARDED_BY(mutex_);
 };

@@ -147,9 +147,8 @@ Refusal SetReqsPerEvent(Options& options, std::string_view text) {
 
 Refusal SetDelimiter(Options& options, std::string_view text) {
   if (text.size() != 1) return Usage("-D: exactly one character is needed, such as -D :");
-  options.prefix_delimiter = text[0];
-  options.detail_enabled = true;
-  options.warnings.emplace_back("-D: statistics by prefix are not collected yet");
+  options.store.prefix_delimiter = text[0];
+  options.store.prefix_stats = true;
   return {};
 }
 

@@ -54,8 +54,6 @@ struct Options {
   bool dump_enabled = true;       // not -X
   bool watch_enabled = true;      // not -W
   bool shutdown_enabled = false;  // -A
-  bool detail_enabled = false;    // -D
-  char prefix_delimiter = ':';    // -D
 
   // Taken and shown again in `stats settings`, but of no effect on this engine.
   int reqs_per_event = 20;  // -R

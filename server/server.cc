@@ -159,6 +159,7 @@ std::vector<std::pair<std::string, std::string>> Server::Settings() {
   }
   return SettingsRows(options_, {.tuning = store_.tuning(),
                                  .memory_bytes = store_.Info().limit_bytes,
+                                 .detail_enabled = store_.stats().collects_prefixes(),
                                  .verbosity = verbosity_.load(),
                                  .tcp_port = port});
 }

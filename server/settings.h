@@ -16,6 +16,7 @@ namespace larder::server {
 struct LiveSettings {
   const StoreTuning& tuning;
   uint64_t memory_bytes = 0;
+  bool detail_enabled = false;
   int verbosity = 0;
   int tcp_port = 0;
 };

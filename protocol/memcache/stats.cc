@@ -47,6 +47,35 @@ void ConnectionStats(Store& /*store*/, Host& host, StatText& text) {
   }
 }
 
+// PREFIX <prefix> get <n> hit <n> set <n> del <n>, a line each.
+std::string PrefixText(Store& store) {
+  std::string text;
+  for (const auto& [prefix, counts] : store.stats().Prefixes()) {
+    text.append("PREFIX ").append(prefix);
+    text.append(" get ").append(StatNumber(counts.gets));
+    text.append(" hit ").append(StatNumber(counts.hits));
+    text.append(" set ").append(StatNumber(counts.sets));
+    text.append(" del ").append(StatNumber(counts.deletes)).append(kCrlf);
+  }
+  return text.append(kEnd);
+}
+
+// stats detail on|off|dump → what is counted by prefix.
+Outcome Detail(CommandContext& ctx, std::string_view rest) {
+  const std::string_view word = NextWord(rest);
+  if (!ctx.options.dump_enabled) {
+    ctx.out.Append(kDetailNotAllowed);
+  } else if (word == "on" || word == "off") {
+    ctx.store.stats().CollectPrefixes(word == "on");
+    ctx.out.Append(kOk);
+  } else if (word == "dump") {
+    ctx.out.AppendOwned(PrefixText(ctx.store));
+  } else {
+    ctx.out.Append(kDetailUsage);
+  }
+  return Outcome::kDone;
+}
+
 struct StatGroup {
   std::string_view name;
   void (*write)(Store& store, Host& host, StatText& text);
@@ -69,6 +98,7 @@ Outcome Stats(CommandContext& ctx, const Frame& frame) {
     return Outcome::kDone;
   }
   if (name == "cachedump") return CacheDump(ctx, rest);
+  if (name == "detail") return Detail(ctx, rest);
   if (name == "topkeys" && !ctx.options.dump_enabled) {
     ctx.out.Append(kTopKeysNotAllowed);
     return Outcome::kDone;

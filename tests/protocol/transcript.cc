@@ -232,6 +232,9 @@ StoreOptions StoreOptionsFrom(const std::vector<std::string>& words) {
       options.memory_bytes = std::stoull(words.at(++i)) << 20;
     } else if (words[i] == "-f") {
       options.growth_factor = std::stod(words.at(++i));
+    } else if (words[i] == "-D") {
+      options.prefix_stats = true;
+      options.prefix_delimiter = words.at(++i).at(0);
     } else if (words[i] == "-n") {
       options.min_chunk_payload = std::stoul(words.at(++i));
     } else if (words[i] != "-F" && words[i] != "-X") {
