@@ -45,6 +45,9 @@ inline constexpr size_t kMaxClasses = 256;  // ids 1..255; 0 is the pool of free
   X(bytes_read, "from clients")                                                 \
   X(bytes_written, "to clients")                                                \
   X(conn_yields, "times a connection had to wait for others after -R requests") \
+  X(ssl_new_sessions, "TLS handshakes that resumed no session")                 \
+  X(ssl_handshake_errors, "TLS handshakes that failed or stood still")          \
+  X(ssl_proto_errors, "TLS connections broken off after their handshake")       \
   X(pages_moved, "pages taken from one class for another")                      \
   X(reassign_rescues, "items moved out of a page that changed its class")       \
   X(reassign_evictions, "items evicted because their page changed its class")   \

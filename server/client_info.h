@@ -8,12 +8,21 @@
 #include <cstdint>
 #include <string_view>
 
+#include "server/tls_options.h"
+
 namespace larder::server {
 
 // What a listener speaks: -B, or proto[...] in front of its address.
 enum class BindingProtocol : uint8_t { kAuto, kAscii, kBinary };
 
 enum class Transport : uint8_t { kTcp, kUnix, kTls, kUdp };
+
+// What connections need to know of the listening socket they came by.
+struct ListenerTraits {
+  BindingProtocol protocol = BindingProtocol::kAuto;
+  Transport transport = Transport::kTcp;
+  PeerCheck peer_check = PeerCheck::kNone;  // with kTls
+};
 
 struct ClientInfo {
   int fd = -1;

@@ -30,12 +30,17 @@ std::string_view StateName(ConnectionState state) {
 }
 
 Connection::Connection(Worker& worker, UniqueFd fd, uint16_t listener)
-    : worker_(worker), active_s_(worker.now_s()), fd_(fd.Release()), listener_(listener) {}
+    : worker_(worker),
+      active_s_(worker.now_s()),
+      fd_(fd.Release()),
+      listener_(listener & kMostListeners),
+      is_tls_(worker.listener(listener).transport == Transport::kTls) {}
 
 Connection::~Connection() {
-  if (waits_for_ != Next::kClose) event_del(&event_);
-  close(fd_);
+  if (polls() != Polls::kNothing) event_del(&event_);
   if (held_ != nullptr) worker_.GiveBack(std::move(held_->reply));
+  held_.reset();  // while TLS can still say goodbye
+  close(fd_);
 }
 
 void Connection::OnEvent(evutil_socket_t /*fd*/, short /*what*/, void* self) {
@@ -56,7 +61,7 @@ Connection::Next Connection::Turn() {
   const Next next = Advance();
   if (next == Next::kWrite) {
     held().reply = std::move(turn.reply);
-  } else if (held_ != nullptr && held_->input_bytes == 0) {
+  } else if (held_ != nullptr && held_->input_bytes == 0 && !is_tls_) {
     held_.reset();
   }
   WaitFor(next);
@@ -68,10 +73,18 @@ Connection::Held& Connection::held() {
   return *held_;
 }
 
-Connection::Verdict Connection::Tick(uint32_t now_s, uint32_t blocked_limit_s) {
+Connection::Verdict Connection::Tick(uint32_t now_s, const Patience& patience) {
+  const uint32_t active = active_s_.load(std::memory_order_relaxed);
   if (blocked()) {
-    const uint32_t idle = now_s - active_s_.load(std::memory_order_relaxed);
-    return blocked_limit_s != 0 && idle >= blocked_limit_s ? Verdict::kClose : Verdict::kStay;
+    const bool over = patience.blocked_s != 0 && now_s - active >= patience.blocked_s;
+    return over ? Verdict::kClose : Verdict::kStay;
+  }
+  if (is_due()) return Verdict::kStay;
+  if (is_tls_ && is_shaking_hands()) {
+    const uint32_t since = held_ == nullptr ? active : held_->shakes_hands_since_s;
+    if (patience.handshake_s == 0 || now_s - since < patience.handshake_s) return Verdict::kStay;
+    worker_.stats().Add(ThreadCounter::ssl_handshake_errors);
+    return Verdict::kClose;
   }
   if (!is_uploading_) return Verdict::kStay;
   session_->Tick();
@@ -80,10 +93,12 @@ Connection::Verdict Connection::Tick(uint32_t now_s, uint32_t blocked_limit_s) {
 }
 
 Connection::Next Connection::Advance() {
+  if (is_tls_ && is_shaking_hands()) return ShakeHands();
   const bool upload_ended = is_uploading_ && session_->UploadBuffer().empty();
   const bool has_news = has_news_;
   has_news_ = false;
-  if (waits_for_ == Next::kRead && !upload_ended && !has_news) return ReadTurn();
+  const bool reads = waits_for_ == Next::kRead || waits_for_ == Next::kAgain;
+  if (reads && !upload_ended && !has_news) return ReadTurn();
   if (waits_for_ == Next::kWrite) {
     const Sent sent = Flush();
     if (sent != Sent::kAll) return sent == Sent::kLost ? Next::kClose : Next::kWrite;
@@ -92,6 +107,30 @@ Connection::Next Connection::Advance() {
   // What was put aside comes before anything new.
   const size_t kept = Unkeep();
   return Process({worker_.scratch(), kept});
+}
+
+Connection::Next Connection::ShakeHands() {
+  if (held_ == nullptr) {
+    held().shakes_hands_since_s = worker_.now_s();
+    held_->tls = worker_.NewTlsStream(fd_, listener_);
+    if (held_->tls == nullptr) return Next::kClose;
+  }
+  switch (tls()->ShakeHands()) {
+    case TlsStream::Outcome::kDone:
+      if (!tls()->is_resumed()) worker_.stats().Add(ThreadCounter::ssl_new_sessions);
+      return ReadTurn();  // the first request may have come with the last of the handshake
+    case TlsStream::Outcome::kWantsInput:
+    case TlsStream::Outcome::kWantsOutput:
+      return Next::kRead;
+    case TlsStream::Outcome::kBroken:
+      worker_.stats().Add(ThreadCounter::ssl_handshake_errors);
+      is_broken_ = true;
+      Lingerless();  // an alert is on its way
+      break;
+    case TlsStream::Outcome::kOver:
+      break;
+  }
+  return Next::kClose;
 }
 
 Connection::Next Connection::ReadTurn() {
@@ -120,6 +159,7 @@ Connection::Received Connection::Receive(size_t kept) {
   const std::span<char> upload =
       is_uploading_ && kept == 0 ? session_->UploadBuffer() : std::span<char>();
   const size_t room = Worker::kScratchBytes - kept;
+  if (is_tls_) return ReceiveTls(upload, {scratch, room});
   const size_t wanted = upload.empty() ? room : upload.size() + kBesideUpload;
   ssize_t n = 0;
   do {
@@ -144,6 +184,34 @@ Connection::Received Connection::Receive(size_t kept) {
   if (uploaded > 0) session_->Uploaded(uploaded);
   received.total = bytes;
   received.bytes = bytes - uploaded;
+  return received;
+}
+
+// Record by record, until there are no more, or no more room.
+Connection::Received Connection::ReceiveTls(std::span<char> upload, std::span<char> room) {
+  Received received;
+  const bool is_upload = !upload.empty();
+  std::span<char>& into = is_upload ? upload : room;
+  while (!into.empty()) {
+    const TlsStream::Moved moved = tls()->Read(into);
+    if (moved.outcome == TlsStream::Outcome::kDone) {
+      received.total += moved.bytes;
+      into = into.subspan(moved.bytes);
+      if (is_upload) session_->Uploaded(moved.bytes);
+      continue;
+    }
+    received.drained = tls()->is_drained();
+    // What came before the end counts; the end is met again.
+    received.would_block = received.drained && received.total == 0;
+    received.is_over = !received.drained && received.total == 0;
+    is_broken_ = received.is_over && tls()->is_broken();
+    if (received.is_over && moved.outcome == TlsStream::Outcome::kBroken) {
+      worker_.stats().Add(ThreadCounter::ssl_proto_errors);
+    }
+    break;
+  }
+  if (!is_upload) received.bytes = received.total;
+  worker_.stats().Add(ThreadCounter::bytes_read, received.total);
   return received;
 }
 
@@ -239,29 +307,55 @@ Connection::Sent Connection::Flush() {
       worker_.stats().Add(ThreadCounter::conn_yields);
       return Sent::kStuck;
     }
-    iovec parts[ReplyBuffer::kMaxSegments];
-    const size_t count = reply.Gather(parts);
-    size_t offered = 0;
-    for (size_t i = 0; i < count; ++i) offered += parts[i].iov_len;
-    ssize_t n = 0;
-    do {
-      if (count == 1) {
-        n = send(fd_, parts[0].iov_base, parts[0].iov_len, MSG_NOSIGNAL);
-      } else {
-        msghdr message{};
-        message.msg_iov = parts;
-        message.msg_iovlen = count;
-        n = sendmsg(fd_, &message, MSG_NOSIGNAL);
-      }
-    } while (n < 0 && errno == EINTR);
-    if (n < 0) return errno == EAGAIN || errno == EWOULDBLOCK ? Sent::kStuck : Sent::kLost;
-    const auto sent = static_cast<size_t>(n);
-    worker_.stats().Add(ThreadCounter::bytes_written, sent);
-    reply.Drop(sent);
-    turn.sent_bytes += sent;
-    if (sent < offered) return Sent::kStuck;
+    const Written written = is_tls_ ? WriteTls(reply) : Write(reply);
+    worker_.stats().Add(ThreadCounter::bytes_written, written.bytes);
+    reply.Drop(written.bytes);
+    turn.sent_bytes += written.bytes;
+    if (written.outcome != Sent::kAll) return written.outcome;
   }
   return Sent::kAll;
+}
+
+Connection::Written Connection::Write(const ReplyBuffer& reply) {
+  iovec parts[ReplyBuffer::kMaxSegments];
+  const size_t count = reply.Gather(parts);
+  size_t offered = 0;
+  for (size_t i = 0; i < count; ++i) offered += parts[i].iov_len;
+  ssize_t n = 0;
+  do {
+    if (count == 1) {
+      n = send(fd_, parts[0].iov_base, parts[0].iov_len, MSG_NOSIGNAL);
+    } else {
+      msghdr message{};
+      message.msg_iov = parts;
+      message.msg_iovlen = count;
+      n = sendmsg(fd_, &message, MSG_NOSIGNAL);
+    }
+  } while (n < 0 && errno == EINTR);
+  if (n < 0) return {0, errno == EAGAIN || errno == EWOULDBLOCK ? Sent::kStuck : Sent::kLost};
+  const auto sent = static_cast<size_t>(n);
+  return {sent, sent < offered ? Sent::kStuck : Sent::kAll};
+}
+
+// One record.  When it gets stuck OpenSSL has to be shown the same bytes again, wherever they lie
+// then: nothing is appended to a reply, and nothing dropped, while it is stuck.
+Connection::Written Connection::WriteTls(const ReplyBuffer& reply) {
+  iovec parts[ReplyBuffer::kMaxSegments];
+  const size_t count = reply.Gather(parts);
+  const TlsStream::Moved moved = tls()->Write(worker_.NextRecord({parts, count}));
+  switch (moved.outcome) {
+    case TlsStream::Outcome::kDone:
+      return {moved.bytes, Sent::kAll};
+    case TlsStream::Outcome::kWantsInput:
+    case TlsStream::Outcome::kWantsOutput:
+      return {0, Sent::kStuck};
+    case TlsStream::Outcome::kBroken:
+      worker_.stats().Add(ThreadCounter::ssl_proto_errors);
+      break;
+    case TlsStream::Outcome::kOver:
+      break;
+  }
+  return {0, Sent::kLost};
 }
 
 void Connection::Keep(std::string_view rest) {
@@ -276,26 +370,63 @@ size_t Connection::Unkeep() {
   if (held_ == nullptr) return 0;
   const size_t bytes = held_->input_bytes;
   if (bytes > 0) std::memcpy(worker_.scratch(), held_->input.get(), bytes);
-  held_.reset();
+  if (is_tls_) {
+    held_->input.reset();
+    held_->input_bytes = 0;
+  } else {
+    held_.reset();
+  }
   return bytes;
 }
 
 void Connection::WaitFor(Next next) {
-  if (next != waits_for_) {
-    if (waits_for_ == Next::kRead || waits_for_ == Next::kWrite) event_del(&event_);
-    if (next == Next::kRead || next == Next::kWrite) {
-      const short what = next == Next::kRead ? EV_READ : EV_WRITE;
+  // The socket does not know of what TLS still holds.
+  if (is_tls_ && next == Next::kRead && tls() != nullptr && !tls()->is_drained()) {
+    next = Next::kAgain;
+  }
+  if (next != waits_for_ || is_tls_) Rearm(&next);
+  waits_for_ = next;
+  if (next == Next::kClose) return;
+  worker_.Attend(*this, next == Next::kWrite || is_uploading_ || (is_tls_ && is_shaking_hands()));
+}
+
+// kClose when the kernel refuses.
+void Connection::Rearm(Next* next) {
+  const Polls now = polls();
+  Polls then = PollsFor(*next);
+  if (now != then) {
+    if (now != Polls::kNothing) event_del(&event_);
+    if (then != Polls::kNothing) {
+      const short what = then == Polls::kReadable ? EV_READ : EV_WRITE;
       event_assign(&event_, worker_.base(), fd_, static_cast<short>(what | EV_PERSIST), OnEvent,
                    this);
-      if (event_add(&event_, nullptr) != 0) next = Next::kClose;
+      if (event_add(&event_, nullptr) != 0) {
+        *next = Next::kClose;
+        then = Polls::kNothing;
+      }
     }
-    waits_for_ = next;
   }
-  if (next != Next::kClose) worker_.Attend(*this, next == Next::kWrite || is_uploading_);
+  if (tls() != nullptr) held_->polls = then;
+}
+
+Connection::Polls Connection::PollsFor(Next next) const {
+  switch (next) {
+    case Next::kRead:
+      return is_tls_ && tls() != nullptr && tls()->reading_wants_output() ? Polls::kWritable
+                                                                          : Polls::kReadable;
+    case Next::kWrite:
+      return is_tls_ && tls()->writing_wants_input() ? Polls::kReadable : Polls::kWritable;
+    case Next::kWait:
+    case Next::kAgain:
+    case Next::kClose:
+      break;
+  }
+  return Polls::kNothing;
 }
 
 // Closing with unread input would reset the connection and could take the last reply with it.
 void Connection::Lingerless() {
+  if (is_tls_) tls()->End();
   shutdown(fd_, SHUT_WR);
   (void)recv(fd_, worker_.scratch(), Worker::kScratchBytes, MSG_DONTWAIT);
 }

@@ -6,6 +6,8 @@
 // its size, output that is stuck in a ReplyBuffer borrowed from the worker. A connection reads or
 // writes, never both: while a reply is stuck, nothing more is read, so a client that does not read
 // costs one ReplyBuffer and one scratch buffer's worth of input.
+// TLS: its stream is made at the first byte, stands between the socket and everything else, and can
+// hold input that the socket no longer has; then the connection asks for another turn by itself.
 
 #pragma once
 
@@ -17,6 +19,7 @@
 
 #include "protocol/session.h"
 #include "server/event_loop.h"
+#include "server/tls_stream.h"
 
 namespace larder::server {
 
@@ -40,23 +43,31 @@ class Connection : private RingHook {
   static constexpr size_t kReadTurnBytes = 256 * 1024;
   static constexpr size_t kWriteTurnBytes = 1024 * 1024;
 
+  // Index of the last listening socket there may be.
+  static constexpr uint16_t kMostListeners = 0x7fff;
+
   Connection(Worker& worker, UniqueFd fd, uint16_t listener);
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
   ~Connection();
 
-  // What to wait for next; kClose: nothing, destroy it.
-  enum class Next : uint8_t { kRead, kWrite, kWait, kClose };
+  // What to wait for next; kAgain: nothing, its turn comes again after the others'; kClose:
+  // nothing, destroy it.
+  enum class Next : uint8_t { kRead, kWrite, kWait, kAgain, kClose };
 
   // Begins to read.
   [[nodiscard]] Next Start();
   // Its turn: the socket is ready, or its time to wait is over.  Throws bad_alloc, after which it
   // has to be destroyed.
   [[nodiscard]] Next Turn();
-  // Once a tick, while attended: see Worker.  kClose: it stood still for `blocked_limit_s` (0: no
-  // limit); kTurn: its session has something to say.
+  // Once a tick, while attended: see Worker.  kClose: its output stood still, or its handshake was
+  // not done, for so many seconds (0: no limit); kTurn: its session has something to say.
   enum class Verdict : uint8_t { kStay, kTurn, kClose };
-  [[nodiscard]] Verdict Tick(uint32_t now_s, uint32_t blocked_limit_s);
+  struct Patience {
+    uint32_t blocked_s;
+    uint32_t handshake_s;
+  };
+  [[nodiscard]] Verdict Tick(uint32_t now_s, const Patience& patience);
 
   // Its output is stuck.
   [[nodiscard]] bool blocked() const { return waits_for_ == Next::kWrite; }
@@ -64,6 +75,8 @@ class Connection : private RingHook {
   [[nodiscard]] bool waiting() const { return waits_for_ == Next::kWait; }
   // It is told what happens; see Worker::BringNews.
   [[nodiscard]] bool watching() const { return is_watching_; }
+  // It wants another turn.
+  [[nodiscard]] bool is_due() const { return waits_for_ == Next::kAgain; }
 
  private:
   friend class Worker;
@@ -76,31 +89,53 @@ class Connection : private RingHook {
     bool is_over = false;  // end of input, or broken
     bool would_block = false;
   };
+  struct Written {
+    size_t bytes = 0;
+    Sent outcome = Sent::kAll;
+  };
+  enum class Polls : uint8_t { kNothing, kReadable, kWritable };
 
   Next Advance();
+  Next ShakeHands();
   Next ReadTurn();
   Received Receive(size_t kept);
+  Received ReceiveTls(std::span<char> upload, std::span<char> room);
   Next Process(std::string_view input);
   // Puts the front of `input` into the upload.  False when the session takes nothing at all.
   bool FeedUpload(std::string_view* input);
   Next Settle(std::string_view rest, Next next);
   Sent Flush();
+  Written Write(const ReplyBuffer& reply);
+  Written WriteTls(const ReplyBuffer& reply);
   void Keep(std::string_view rest);
   // Moves what was kept to the front of the scratch buffer; returns how much.
   size_t Unkeep();
   void WaitFor(Next next);
+  void Rearm(Next* next);
+  // What event_ is armed for, and what it has to be armed for.
+  [[nodiscard]] Polls polls() const {
+    return tls() == nullptr ? PollsFor(waits_for_) : held_->polls;
+  }
+  [[nodiscard]] Polls PollsFor(Next next) const;
   void Lingerless();
   static void OnEvent(evutil_socket_t fd, short what, void* self);
 
   void set_state(ConnectionState state) { state_.store(state, std::memory_order_relaxed); }
 
-  // What a client that cannot go on holds; others do without.
+  // What a client that cannot go on holds, and one that speaks TLS; others do without.
   struct Held {
     std::unique_ptr<ReplyBuffer> reply;  // not empty
     std::unique_ptr<char[]> input;
     size_t input_bytes = 0;
+    std::unique_ptr<TlsStream> tls;
+    Polls polls = Polls::kReadable;  // with tls
+    uint32_t shakes_hands_since_s = 0;
   };
   Held& held();
+  // Null before the first byte of a client.
+  [[nodiscard]] TlsStream* tls() const { return held_ == nullptr ? nullptr : held_->tls.get(); }
+  // With TLS only.
+  [[nodiscard]] bool is_shaking_hands() const { return tls() == nullptr || !tls()->is_secured(); }
 
   event event_{};
   Worker& worker_;
@@ -109,9 +144,10 @@ class Connection : private RingHook {
   std::atomic<uint32_t> active_s_;
   uint32_t attended_at_ = 0;  // its index in the worker's list, plus 1; 0: not attended
   int fd_;
-  uint16_t listener_;
+  const uint16_t listener_ : 15;  // read by any thread, with its neighbour
+  const bool is_tls_ : 1;
   std::atomic<ConnectionState> state_{ConnectionState::kRead};
-  Next waits_for_ : 2 = Next::kClose;
+  Next waits_for_ : 3 = Next::kClose;
   bool is_uploading_ : 1 = false;
   bool is_closing_ : 1 = false;
   bool is_watching_ : 1 = false;

@@ -178,12 +178,13 @@ std::optional<std::string_view> TakePrefix(std::string_view start, std::string_v
 
 // Everything in front of the address.
 absl::Status ParsePrefixes(std::string_view text, std::string_view* rest, Endpoint* endpoint) {
-  for (const std::string_view prefix : {"btls:", "mtls:"}) {
-    if (rest->starts_with(prefix)) {
-      return BadEndpoint(text, std::string(prefix) + "... is not supported yet");
-    }
+  constexpr std::pair<std::string_view, TlsPrefix> kTlsPrefixes[] = {
+      {"notls:", TlsPrefix::kOff}, {"btls:", TlsPrefix::kBasic}, {"mtls:", TlsPrefix::kMutual}};
+  for (const auto& [word, meaning] : kTlsPrefixes) {
+    if (endpoint->tls_prefix != TlsPrefix::kNone || !rest->starts_with(word)) continue;
+    endpoint->tls_prefix = meaning;
+    rest->remove_prefix(word.size());
   }
-  if (rest->starts_with("notls:")) rest->remove_prefix(6);  // all of them are without TLS
   if (const auto name = TakePrefix("proto[", "]:", rest)) {
     const auto protocol = ParseProtocol(text, *name);
     if (!protocol.ok()) return protocol.status();
@@ -251,7 +252,11 @@ absl::StatusOr<std::vector<ListeningSocket>> Listen(const Endpoint& endpoint, in
       endpoint.unix_path.empty() ? ListenTcp(endpoint, backlog) : ListenUnix(endpoint, backlog);
   if (!sockets.ok()) return sockets;
   for (ListeningSocket& one : *sockets) {
-    one.protocol = endpoint.protocol.value_or(BindingProtocol::kAuto);
+    one.traits.protocol = endpoint.protocol.value_or(BindingProtocol::kAuto);
+    one.traits.transport = one.family == AF_UNIX      ? Transport::kUnix
+                           : endpoint.tls.has_value() ? Transport::kTls
+                                                      : Transport::kTcp;
+    one.traits.peer_check = endpoint.tls.value_or(PeerCheck::kNone);
   }
   return sockets;
 }

@@ -42,6 +42,10 @@ class UniqueFd {
   int fd_ = -1;
 };
 
+// What stands in front of an address: nothing, notls:, btls: (no certificates of clients are
+// looked at), mtls: (they are required).
+enum class TlsPrefix : uint8_t { kNone, kOff, kBasic, kMutual };
+
 // One place to listen at, as written by the user.
 struct Endpoint {
   std::string host;       // empty: every address
@@ -49,14 +53,16 @@ struct Endpoint {
   std::string unix_path;  // when set, nothing else counts but the mode
   mode_t unix_mode = 0700;
   std::optional<BindingProtocol> protocol = std::nullopt;  // proto[...]; otherwise -B counts
-  std::string tag = {};                                    // tag[...]; a name, of no effect
+  TlsPrefix tls_prefix = TlsPrefix::kNone;
+  std::optional<PeerCheck> tls = std::nullopt;  // what comes of it and -Z; null: plain
+  std::string tag = {};                         // tag[...]; a name, of no effect
 
   [[nodiscard]] std::string ToString() const;
 };
 
 // Reads `host`, `host:port`, `[v6]`, `[v6]:port`, a bare v6 address or `*`, behind any of these
-// prefixes in this order: `notls:`, `proto[ascii|binary|negotiating]:`, `tag[name]:` or
-// `tag_name_:`.  The error says what is wrong with `text`.
+// prefixes in this order: `notls:`, `btls:` or `mtls:`, `proto[ascii|binary|negotiating]:`,
+// `tag[name]:` or `tag_name_:`.  The error says what is wrong with `text`.
 [[nodiscard]] absl::StatusOr<Endpoint> ParseEndpoint(std::string_view text, int default_port);
 
 struct ListeningSocket {
@@ -64,7 +70,7 @@ struct ListeningSocket {
   int family = AF_UNSPEC;
   int port = 0;             // as bound; 0 for a unix socket
   std::string description;  // tcp:0.0.0.0:11211, tcp6:[::]:11211, unix:/path
-  BindingProtocol protocol = BindingProtocol::kAuto;
+  ListenerTraits traits;
 };
 
 // Binds and listens, non-blocking, close-on-exec.  One endpoint can give several sockets (IPv4 and

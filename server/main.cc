@@ -49,11 +49,22 @@ void SayWhatRuns(Server& server) {
   }
 }
 
+// Reads again what can be read again.
+void OnHangup(Server& server) {
+  const bool talks = server.options().verbosity > 0;
+  if (!server.options().tls.enabled) {
+    if (talks) Say("SIGHUP: there is nothing to read again");
+    return;
+  }
+  const std::string answer = server.RefreshCerts();
+  if (talks || answer != "OK") Say("SIGHUP: certificates: " + answer);
+}
+
 void OnSignal(Server& server, const Signals& signals) {
   const bool talks = server.options().verbosity > 0;
   for (int one = signals.Next(); one != 0; one = signals.Next()) {
     if (one == SIGHUP) {
-      if (talks) Say("SIGHUP: there is nothing to read again");
+      OnHangup(server);
       continue;
     }
     if (one == SIGUSR1) {
@@ -70,9 +81,7 @@ int Serve(Options options, Daemon& daemon) {
   const SystemClock clock;
   const std::string pid_path = options.pid_file;
   Server server(std::move(options), clock);
-  if (const absl::Status status = server.Start(); !status.ok()) {
-    return Fail({kExitOsError, std::string(status.message().data(), status.message().size())});
-  }
+  if (const Refusal refusal = server.Start(); refusal.refused()) return Fail(refusal);
   PidFile pid_file;
   if (!pid_path.empty()) {
     if (const Refusal refusal = pid_file.Write(pid_path); refusal.refused()) Say(refusal.text);

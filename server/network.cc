@@ -39,10 +39,10 @@ absl::Status Network::Bind() {
     }
     for (ListeningSocket& socket : *bound) sockets.push_back(std::move(socket));
   }
-  for (const ListeningSocket& one : sockets) {
-    listeners_.push_back(
-        {one.protocol, one.family == AF_UNIX ? Transport::kUnix : Transport::kTcp});
+  if (sockets.size() > Connection::kMostListeners) {
+    return absl::InvalidArgumentError("too many listeners");
   }
+  for (const ListeningSocket& one : sockets) listeners_.push_back(one.traits);
   acceptor_ = std::make_unique<Acceptor>(
       options_.acceptor, base_.get(), std::move(sockets), clients_,
       [this](int fd, uint16_t listener) {
@@ -55,8 +55,8 @@ absl::Status Network::Bind() {
 
 absl::Status Network::Start() {
   for (int i = 0; i < options_.threads; ++i) {
-    workers_.push_back(std::make_unique<Worker>(options_.worker, clock_, *stats_.NewCell(),
-                                                factory_, listeners_, clients_));
+    const WorkerShared shared{clock_, factory_, listeners_, options_.tls, clients_};
+    workers_.push_back(std::make_unique<Worker>(options_.worker, shared, *stats_.NewCell()));
     if (!workers_.back()->Start("worker-" + std::to_string(i))) {
       return absl::ResourceExhaustedError("cannot start worker " + std::to_string(i));
     }

@@ -27,6 +27,7 @@ struct NetworkOptions {
   int threads = 1;
   AcceptorOptions acceptor;
   WorkerOptions worker;
+  const TlsCredentials* tls = nullptr;  // needed when an endpoint speaks TLS; outlives the network
 };
 
 class Network {

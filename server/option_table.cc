@@ -169,6 +169,7 @@ Refusal SetNoEvictions(Options& o, std::string_view) { return o.store.evict = fa
 Refusal SetNoCas(Options& o, std::string_view) { return o.store.use_cas = false, Refusal{}; }
 Refusal SetNoFlush(Options& o, std::string_view) { return o.flush_enabled = false, Refusal{}; }
 Refusal SetNoDump(Options& o, std::string_view) { return o.dump_enabled = false, Refusal{}; }
+Refusal SetTls(Options& o, std::string_view) { return o.tls.enabled = true, Refusal{}; }
 Refusal SetNoWatch(Options& o, std::string_view) { return o.watch_enabled = false, Refusal{}; }
 Refusal SetLargePages(Options& o, std::string_view) {
   return o.store.preallocate = true, Refusal{};
@@ -193,7 +194,6 @@ Refusal RefuseSasl(Options&, std::string_view) {
 Refusal RefuseAuthFile(Options&, std::string_view) {
   return Usage("-Y: authentication by a file of users is not supported yet");
 }
-Refusal RefuseTls(Options&, std::string_view) { return Usage("-Z: TLS is not supported yet"); }
 Refusal RefuseMemoryFile(Options&, std::string_view) {
   return Usage("-e: keeping items over a restart is not supported yet");
 }
@@ -214,8 +214,10 @@ constexpr OptionRow kRows[] = {
     {'a', "unix-mask", "mode", kNetwork, "access mode of the unix socket, octal", "700", "-a 770",
      SetUnixMode},
     {'l', "listen", "addr", kNetwork,
-     "addresses to listen on, cut at commas: host, host:port, [v6]:port, *", "*",
-     "-l 127.0.0.1,[::1]:11212", AddListen},
+     "addresses to listen on, cut at commas: host, host:port, [v6]:port, *; in front of one "
+     "notls:, "
+     "btls: or mtls: (with -Z), then proto[ascii|binary|negotiating]:, then tag[name]:",
+     "*", "-l 127.0.0.1,[::1]:11212", AddListen},
     {'b', "listen-backlog", "num", kNetwork, "connections the kernel keeps ready to be accepted",
      "1024", "", SetBacklog},
     {'c', "conn-limit", "num", kNetwork, "clients served at the same time", "1024", "-c 16384",
@@ -254,7 +256,8 @@ constexpr OptionRow kRows[] = {
     {'S', "enable-sasl", "", kSecurity, "SASL authentication (not there yet)", "", "", RefuseSasl},
     {'Y', "auth-file", "file", kSecurity, "users and passwords (not there yet)", "", "",
      RefuseAuthFile},
-    {'Z', "enable-ssl", "", kSecurity, "TLS (not there yet)", "", "", RefuseTls},
+    {'Z', "enable-ssl", "", kSecurity, "TLS on every TCP listener but those with notls:", "",
+     "-Z -o ssl_chain_cert=cert.pem,ssl_key=key.pem", SetTls},
     {'F', "disable-flush-all", "", kSecurity, "refuse flush_all", "", "", SetNoFlush},
     {'X', "disable-dumping", "", kSecurity, "refuse commands that list keys", "", "", SetNoDump},
     {'W', "disable-watch", "", kSecurity, "refuse the watch command", "", "", SetNoWatch},

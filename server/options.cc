@@ -83,6 +83,34 @@ Refusal Apply(const std::vector<std::string>& words, Options& options) {
   return {};
 }
 
+Refusal CheckTls(Options& options) {
+  const TlsOptions& tls = options.tls;
+  if (!tls.enabled) {
+    const bool is_set = !tls.chain_cert.empty() || !tls.key.empty();
+    if (is_set) options.warnings.emplace_back("-o ssl_...: of no effect without -Z");
+    return {};
+  }
+  if (!options.unix_path.empty()) {
+    options.warnings.emplace_back("-Z: what goes through a unix socket is not encrypted");
+  }
+  if (tls.chain_cert.empty()) {
+    return {kExitUsage, "-Z needs a certificate: -o ssl_chain_cert=FILE,ssl_key=FILE"};
+  }
+  if (tls.peer_check >= PeerCheck::kRequire && tls.ca_cert.empty()) {
+    return {kExitUsage, "-o ssl_verify_mode: without ssl_ca_cert no client could connect"};
+  }
+  return {};
+}
+
+Refusal CheckTlsPrefix(const Options& options, const std::string& text, TlsPrefix prefix) {
+  const bool asks = prefix == TlsPrefix::kBasic || prefix == TlsPrefix::kMutual;
+  if (asks && !options.tls.enabled) return {kExitUsage, "-l '" + text + "': it needs -Z"};
+  if (prefix == TlsPrefix::kMutual && options.tls.ca_cert.empty()) {
+    return {kExitUsage, "-l '" + text + "': mtls needs -o ssl_ca_cert=FILE"};
+  }
+  return {};
+}
+
 Refusal CheckListeners(const Options& options) {
   for (const std::string& text : options.listen) {
     const auto endpoint = ParseEndpoint(text, 0);
@@ -90,6 +118,8 @@ Refusal CheckListeners(const Options& options) {
       const auto why = endpoint.status().message();
       return {kExitUsage, std::string(why.data(), why.size())};
     }
+    Refusal refusal = CheckTlsPrefix(options, text, endpoint->tls_prefix);
+    if (refusal.refused()) return refusal;
   }
   return {};
 }
@@ -145,6 +175,7 @@ Refusal Check(Options& options) {
   if (options.unix_path.empty() && options.port == 0) {
     return {kExitUsage, "-p 0 without -s: there would be nothing to listen on"};
   }
+  if (Refusal refusal = CheckTls(options); refusal.refused()) return refusal;
   return CheckListeners(options);
 }
 

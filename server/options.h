@@ -16,6 +16,7 @@
 
 #include "core/store.h"
 #include "server/client_info.h"
+#include "server/tls_options.h"
 
 namespace larder::server {
 
@@ -40,6 +41,7 @@ struct Options {
   bool maxconns_fast = true;        // false: stop accepting at the limit instead of refusing
   int idle_timeout_seconds = 0;     // 0: never
   BindingProtocol protocol = BindingProtocol::kAuto;  // -B
+  TlsOptions tls;                                     // -Z, ssl_*
 
   // Process.
   bool daemon = false;      // -d

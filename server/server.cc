@@ -15,6 +15,26 @@ double Seconds(const timeval& t) {
   return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6;
 }
 
+// Null: plain.
+std::optional<PeerCheck> TlsOf(const TlsOptions& options, TlsPrefix prefix) {
+  if (!options.enabled) return std::nullopt;
+  switch (prefix) {
+    case TlsPrefix::kNone:
+      return options.peer_check;
+    case TlsPrefix::kOff:
+      break;
+    case TlsPrefix::kBasic:
+      return PeerCheck::kNone;
+    case TlsPrefix::kMutual:
+      return PeerCheck::kRequire;
+  }
+  return std::nullopt;
+}
+
+std::string Text(const absl::Status& status) {
+  return {status.message().data(), status.message().size()};
+}
+
 absl::Status EndpointsOf(const Options& options, std::vector<Endpoint>* endpoints) {
   if (!options.unix_path.empty()) {
     Endpoint endpoint;
@@ -30,6 +50,7 @@ absl::Status EndpointsOf(const Options& options, std::vector<Endpoint>* endpoint
     auto endpoint = ParseEndpoint(text, port);
     if (!endpoint.ok()) return endpoint.status();
     if (!endpoint->protocol) endpoint->protocol = options.protocol;
+    endpoint->tls = TlsOf(options.tls, endpoint->tls_prefix);
     endpoints->push_back(*std::move(endpoint));
   }
   return absl::OkStatus();
@@ -58,9 +79,16 @@ Server::Server(Options options, const Clock& clock, const ServerTuning& tuning)
 // The workers that the log wakes go first.
 Server::~Server() { events_.Stop(); }
 
-absl::Status Server::Start() {
+Refusal Server::Start() {
   NetworkOptions network;
-  if (auto status = EndpointsOf(options_, &network.endpoints); !status.ok()) return status;
+  if (auto status = EndpointsOf(options_, &network.endpoints); !status.ok()) {
+    return {kExitUsage, Text(status)};
+  }
+  if (options_.tls.enabled) {
+    tls_ = std::make_unique<TlsCredentials>(options_.tls, clock_);
+    if (auto status = tls_->Load(); !status.ok()) return {kExitUsage, Text(status)};
+    network.tls = tls_.get();
+  }
   network.backlog = options_.backlog;
   network.threads = options_.threads;
   network.acceptor.max_clients = static_cast<uint64_t>(options_.max_connections);
@@ -77,14 +105,15 @@ absl::Status Server::Start() {
       [this](OpContext& context, const ClientInfo& client, std::string_view first_bytes) {
         return MakeSession(context, client, first_bytes);
       });
-  if (auto status = network_->Bind(); !status.ok()) return status;
+  if (auto status = network_->Bind(); !status.ok()) return {kExitOsError, Text(status)};
   for (const ListeningSocket& one : network_->sockets()) {
     listeners_.push_back({one.fd.get(), one.family, one.port, one.description});
   }
   // As memcached counts: a listening socket is a connection too.
   network_->clients().total.store(listeners_.size());
-  if (!events_.Start()) return absl::ResourceExhaustedError("cannot start the log's thread");
-  return network_->Start();
+  if (!events_.Start()) return {kExitOsError, "cannot start the log's thread"};
+  if (auto status = network_->Start(); !status.ok()) return {kExitOsError, Text(status)};
+  return {};
 }
 
 std::unique_ptr<Session> Server::MakeSession(OpContext& context, const ClientInfo& client,
@@ -149,6 +178,9 @@ memcache::ServerInfo Server::Info() {
   info.events_skipped = events.watcher_skipped;
   info.events_sent = events.watcher_sent;
   info.watchers = events.watchers;
+  info.tls = tls_ != nullptr;
+  info.tls_session_cache = info.tls && options_.tls.session_cache;
+  if (info.tls) info.seconds_since_cert_refresh = tls_->SecondsSinceLoad();
   return info;
 }
 
@@ -182,6 +214,12 @@ void Server::SetVerbosity(int level) { verbosity_.store(std::clamp(level, 0, 2))
 
 std::unique_ptr<TextFeed> Server::Watch(OpContext& op, uint32_t streams) {
   return events_.Watch(op.events, streams);
+}
+
+std::string Server::RefreshCerts() {
+  if (tls_ == nullptr) return "Error TLS not enabled";
+  const absl::Status status = tls_->Load();
+  return status.ok() ? "OK" : Text(status);
 }
 
 void Server::ResetStats() {

@@ -20,6 +20,7 @@
 #include "server/event_log.h"
 #include "server/network.h"
 #include "server/options.h"
+#include "server/tls_credentials.h"
 
 namespace larder::server {
 
@@ -35,8 +36,8 @@ class Server final : public memcache::Host {
   Server(Options options, const Clock& clock, const ServerTuning& tuning = {});
   ~Server() override;
 
-  // Binds and starts the workers; the message of a failure is fit for the user.
-  [[nodiscard]] absl::Status Start();
+  // Loads the certificates, binds and starts the workers.
+  [[nodiscard]] Refusal Start();
   // Serves until Stop(); then answers what was read, and returns.
   void Run();
   void Stop();
@@ -53,6 +54,7 @@ class Server final : public memcache::Host {
   void SetVerbosity(int level) override;
   void ResetStats() override;
   std::unique_ptr<TextFeed> Watch(OpContext& op, uint32_t streams) override;
+  std::string RefreshCerts() override;
 
  private:
   std::unique_ptr<Session> MakeSession(OpContext& context, const ClientInfo& client,
@@ -75,7 +77,8 @@ class Server final : public memcache::Host {
   Store store_;
   std::atomic<int> verbosity_;
   std::vector<ListenerRow> listeners_;
-  std::unique_ptr<Network> network_;  // last: its sessions use what is above
+  std::unique_ptr<TlsCredentials> tls_;  // null: without -Z
+  std::unique_ptr<Network> network_;     // last: its sessions use what is above
 };
 
 }  // namespace larder::server

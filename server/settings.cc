@@ -53,6 +53,12 @@ std::string ProtocolName(BindingProtocol protocol) {
   return "";
 }
 
+// As memcached shows it: OpenSSL's bits.
+std::string VerifyMode(PeerCheck check) {
+  constexpr const char* kBits[kPeerChecks] = {"0", "1", "3", "7"};
+  return kBits[static_cast<size_t>(check)];
+}
+
 struct SettingRow {
   const char* name;
   std::string (*value)(const State& s);
@@ -127,17 +133,17 @@ const SettingRow kRows[] = {
     LARDER_ROW(ext_max_frag, "0.80"),
     LARDER_ROW(slab_automove_freeratio, Fixed(s.t.automove_freeratio.load(), 3)),
     LARDER_ROW(ext_drop_unread, "no"),
-    LARDER_ROW(ssl_enabled, "no"),
-    LARDER_ROW(ssl_chain_cert, "(null)"),
-    LARDER_ROW(ssl_key, "(null)"),
-    LARDER_ROW(ssl_verify_mode, "0"),
-    LARDER_ROW(ssl_keyformat, "1"),
-    LARDER_ROW(ssl_ciphers, "NULL"),
-    LARDER_ROW(ssl_ca_cert, "NULL"),
-    LARDER_ROW(ssl_wbuf_size, "16384"),
-    LARDER_ROW(ssl_session_cache, "no"),
-    LARDER_ROW(ssl_kernel_tls, "no"),
-    LARDER_ROW(ssl_min_version, "tlsv1.2"),
+    LARDER_ROW(ssl_enabled, YesNo(s.o.tls.enabled)),
+    LARDER_ROW(ssl_chain_cert, OrNull(s.o.tls.chain_cert)),
+    LARDER_ROW(ssl_key, OrNull(s.o.tls.key)),
+    LARDER_ROW(ssl_verify_mode, VerifyMode(s.o.tls.peer_check)),
+    LARDER_ROW(ssl_keyformat, s.o.tls.key_is_der ? "2" : "1"),
+    LARDER_ROW(ssl_ciphers, s.o.tls.ciphers.empty() ? "NULL" : s.o.tls.ciphers),
+    LARDER_ROW(ssl_ca_cert, s.o.tls.ca_cert.empty() ? "NULL" : s.o.tls.ca_cert),
+    LARDER_ROW(ssl_wbuf_size, Num(s.o.tls.wbuf_kb * 1024)),
+    LARDER_ROW(ssl_session_cache, YesNo(s.o.tls.session_cache)),
+    LARDER_ROW(ssl_kernel_tls, YesNo(s.o.tls.kernel_tls)),
+    LARDER_ROW(ssl_min_version, "tlsv1." + Num(s.o.tls.min_version)),
     LARDER_ROW(num_napi_ids, OrNull(s.o.napi_ids)),
     LARDER_ROW(memory_file, "(null)"),
     LARDER_ROW(client_flags_size, "4"),

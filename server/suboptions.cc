@@ -229,9 +229,35 @@ Refusal NoFlash(Options& o, const SuboptionRow& row, std::string_view) {
   Ignored(o, row, "there is no flash tier: only memory (-m) holds items");
   return {};
 }
-Refusal NoTls(Options& o, const SuboptionRow& row, std::string_view) {
-  Ignored(o, row, "TLS is not supported yet");
+// A text of TlsOptions.
+template <std::string TlsOptions::*kMember>
+Refusal TlsText(Options& o, const SuboptionRow&, std::string_view text) {
+  return o.tls.*kMember = text, Refusal{};
+}
+Refusal TlsKeyFormat(Options& o, const SuboptionRow& row, std::string_view text) {
+  if (text != "1" && text != "2" && text != "PEM" && text != "DER") {
+    return Failure(row, "could not parse argument; use 1 (PEM) or 2 (DER)");
+  }
+  o.tls.key_is_der = text == "2" || text == "DER";
   return {};
+}
+Refusal TlsVerifyMode(Options& o, const SuboptionRow& row, std::string_view text) {
+  int mode = 0;
+  Refusal refusal = ToInt(row, text, 0, kPeerChecks - 1, &mode);
+  if (!refusal.refused()) o.tls.peer_check = static_cast<PeerCheck>(mode);
+  return refusal;
+}
+Refusal TlsWriteBuffer(Options& o, const SuboptionRow& row, std::string_view text) {
+  return ToInt(row, text, 1, 1024, &o.tls.wbuf_kb);
+}
+Refusal TlsSessionCache(Options& o, const SuboptionRow&, std::string_view) {
+  return o.tls.session_cache = true, Refusal{};
+}
+Refusal TlsKernel(Options& o, const SuboptionRow&, std::string_view) {
+  return o.tls.kernel_tls = true, Refusal{};
+}
+Refusal TlsMinVersion(Options& o, const SuboptionRow& row, std::string_view text) {
+  return ToInt(row, text, 0, 3, &o.tls.min_version);
 }
 Refusal NoProxy(Options&, const SuboptionRow& row, std::string_view) {
   return {kExitUsage, Flag(row) + ": there is no proxy mode"};
@@ -301,16 +327,16 @@ constexpr SuboptionRow kSuboptions[] = {
     {"ext_max_sleep", kRequired, "", "", NoFlash},
     {"ext_drop_unread", kNone, "", "", NoFlash},
     {"no_ext_drop_unread", kNone, "", "", NoFlash},
-    {"ssl_chain_cert", kRequired, "accepted with a warning, like all ssl_*: TLS is not there yet", "", NoTls},
-    {"ssl_key", kRequired, "", "", NoTls},
-    {"ssl_keyformat", kRequired, "", "", NoTls},
-    {"ssl_verify_mode", kRequired, "", "", NoTls},
-    {"ssl_ciphers", kRequired, "", "", NoTls},
-    {"ssl_ca_cert", kRequired, "", "", NoTls},
-    {"ssl_wbuf_size", kRequired, "", "", NoTls},
-    {"ssl_session_cache", kNone, "", "", NoTls},
-    {"ssl_kernel_tls", kNone, "", "", NoTls},
-    {"ssl_min_version", kRequired, "", "", NoTls},
+    {"ssl_chain_cert", kRequired, "with -Z: file of the certificate and those that vouch for it, PEM", "", TlsText<&TlsOptions::chain_cert>},
+    {"ssl_key", kRequired, "file of its key, when not in ssl_chain_cert", "", TlsText<&TlsOptions::key>},
+    {"ssl_keyformat", kRequired, "1: PEM, 2: DER", "1", TlsKeyFormat},
+    {"ssl_verify_mode", kRequired, "certificates of clients: 0 none, 1 checked when shown, 2 or 3 required", "0", TlsVerifyMode},
+    {"ssl_ca_cert", kRequired, "file of those that vouch for clients, PEM", "", TlsText<&TlsOptions::ca_cert>},
+    {"ssl_ciphers", kRequired, "ciphers allowed, cut at colons", "", TlsText<&TlsOptions::ciphers>},
+    {"ssl_min_version", kRequired, "least TLS version: 0 to 3 for 1.0 to 1.3", "2", TlsMinVersion},
+    {"ssl_session_cache", kNone, "remember sessions for clients that resume without tickets", "off", TlsSessionCache},
+    {"ssl_wbuf_size", kRequired, "kilobytes of small replies put into one TLS record; at most 16 count", "16", TlsWriteBuffer},
+    {"ssl_kernel_tls", kNone, "let the kernel encrypt where it can", "off", TlsKernel},
     {"proxy_config", kRequired, "refused, like all proxy_*: there is no proxy mode", "", NoProxy},
     {"proxy_arg", kRequired, "", "", NoProxy},
     {"proxy_uring", kNone, "", "", NoProxy},

@@ -3,19 +3,14 @@
 #include <pthread.h>
 
 #include <algorithm>
+#include <cstring>
 #include <new>
 #include <system_error>
 
 namespace larder::server {
 
-Worker::Worker(const WorkerOptions& options, const Clock& clock, ThreadStats& stats,
-               const SessionFactory& factory, const std::vector<ListenerTraits>& listeners,
-               ClientCounters& clients)
-    : options_(options),
-      clock_(clock),
-      factory_(factory),
-      listeners_(listeners),
-      clients_(clients) {
+Worker::Worker(const WorkerOptions& options, const WorkerShared& shared, ThreadStats& stats)
+    : options_(options), shared_(shared) {
   context_.stats = &stats;
   for (RingHook& head : ring_) head.before = head.after = &head;
 }
@@ -27,7 +22,7 @@ Worker::~Worker() {
   DestroyAll(CloseReason::kShutdown);
   for (const NewClient& client : queue_) {
     close(client.fd);
-    clients_.Leave();
+    shared_.clients.Leave();
   }
 }
 
@@ -53,6 +48,9 @@ bool Worker::Start(const std::string& name) {
   on_retry_.Assign(
       base_.get(), -1, 0,
       [](evutil_socket_t, short, void* self) { static_cast<Worker*>(self)->Retry(); }, this);
+  on_due_.Assign(
+      base_.get(), -1, 0,
+      [](evutil_socket_t, short, void* self) { static_cast<Worker*>(self)->RunDue(); }, this);
   on_drained_.Assign(
       base_.get(), -1, 0,
       [](evutil_socket_t, short, void* self) {
@@ -97,7 +95,7 @@ void Worker::Join() {
 }
 
 void Worker::Describe(std::vector<ConnectionRow>* rows) const {
-  const auto now = static_cast<uint32_t>(clock_.NowMs() / 1000);
+  const auto now = static_cast<uint32_t>(shared_.clock.NowMs() / 1000);
   MutexLock lock(ring_mutex_);
   for (const RingHook& head : ring_) {
     for (const RingHook* hook = head.after; hook != &head; hook = hook->after) {
@@ -118,8 +116,29 @@ void Worker::EndTurn() { GiveBack(std::move(turn_.reply)); }
 
 std::unique_ptr<Session> Worker::MakeSession(int fd, uint16_t listener,
                                              std::string_view first_bytes) {
-  const ListenerTraits& traits = listeners_[listener];
-  return factory_(context_, {fd, listener, traits.protocol, traits.transport}, first_bytes);
+  const ListenerTraits& traits = shared_.listeners[listener];
+  const ClientInfo client{fd, listener, traits.protocol, traits.transport};
+  return shared_.factory(context_, client, first_bytes);
+}
+
+std::unique_ptr<TlsStream> Worker::NewTlsStream(int fd, uint16_t listener) const {
+  return shared_.tls->NewStream(fd, shared_.listeners[listener].peer_check);
+}
+
+std::string_view Worker::NextRecord(std::span<const iovec> parts) {
+  const size_t most = shared_.tls->record_bytes();
+  const iovec& first = parts.front();
+  if (parts.size() == 1 || first.iov_len >= most) {
+    return {static_cast<const char*>(first.iov_base), first.iov_len};
+  }
+  if (record_ == nullptr) record_ = std::make_unique_for_overwrite<char[]>(most);
+  size_t bytes = 0;
+  for (const iovec& part : parts) {
+    const size_t n = std::min(part.iov_len, most - bytes);
+    std::memcpy(record_.get() + bytes, part.iov_base, n);
+    bytes += n;
+  }
+  return {record_.get(), bytes};
 }
 
 std::unique_ptr<ReplyBuffer> Worker::Borrow() {
@@ -157,6 +176,7 @@ void Worker::Attend(Connection& connection, bool attend) {
 }
 
 void Worker::Run(Connection& connection) {
+  if (connection.is_due()) std::erase(due_, &connection);
   context_.client = connection.fd_;
   try {
     const Connection::Next next = connection.Turn();
@@ -180,6 +200,9 @@ void Worker::After(Connection& connection, Connection::Next next) {
   } else if (next == Connection::Next::kWait) {
     waiting_.push_back(&connection);
     if (waiting_.size() == 1) on_retry_.ArmTimer(kRetryMs);
+  } else if (next == Connection::Next::kAgain) {
+    due_.push_back(&connection);
+    if (due_.size() == 1) on_due_.ArmTimer(0);
   }
 }
 
@@ -199,7 +222,7 @@ void Worker::Welcome(NewClient client) {
     connection = new Connection(*this, std::move(fd), client.listener);
   } catch (const std::bad_alloc&) {
     fd.Reset();
-    clients_.Leave();
+    shared_.clients.Leave();
     return;
   }
   ++connections_;
@@ -241,9 +264,10 @@ void Worker::Destroy(Connection& connection, CloseReason reason) {
   Attend(connection, false);
   if (connection.waiting()) std::erase(waiting_, &connection);
   if (connection.watching()) std::erase(watching_, &connection);
+  if (connection.is_due()) std::erase(due_, &connection);
   delete &connection;
   --connections_;
-  clients_.Leave();
+  shared_.clients.Leave();
 }
 
 void Worker::DestroyAll(CloseReason reason) {
@@ -255,6 +279,7 @@ void Worker::BeginDrain() {
   draining_ = true;
   on_drained_.ArmTimer(options_.drain_ms);
   waiting_.clear();
+  due_.clear();
   // One more look at everybody: what a client sent before now is answered.
   for (Connection* connection : All()) {
     if (!connection->blocked()) Run(*connection);
@@ -278,12 +303,14 @@ void Worker::Tick() {
 
 void Worker::TickAttended() {
   const bool crowded = reply_buffers() > options_.crowd;
-  const uint32_t patience_s = crowded ? options_.crowded_timeout_s : options_.blocked_timeout_s;
+  const Connection::Patience patience{
+      crowded ? options_.crowded_timeout_s : options_.blocked_timeout_s,
+      options_.handshake_timeout_s};
   // Backwards: whoever leaves the list has its place taken by one that had its tick.
   for (size_t i = attended_.size(); i-- > 0;) {
     if (i >= attended_.size()) continue;
     Connection& connection = *attended_[i];
-    switch (connection.Tick(now_s(), patience_s)) {
+    switch (connection.Tick(now_s(), patience)) {
       case Connection::Verdict::kStay:
         break;
       case Connection::Verdict::kTurn:
@@ -327,6 +354,13 @@ void Worker::Retry() {
   const std::vector<Connection*> waiting = std::move(waiting_);
   waiting_.clear();
   for (Connection* connection : waiting) Run(*connection);
+}
+
+void Worker::RunDue() {
+  RefreshNow();
+  const std::vector<Connection*> due = std::move(due_);
+  due_.clear();
+  for (Connection* connection : due) Run(*connection);
 }
 
 void Worker::Hang(Connection& connection, uint32_t due_s) {

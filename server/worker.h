@@ -27,6 +27,7 @@
 #include "server/client_info.h"
 #include "server/connection.h"
 #include "server/event_loop.h"
+#include "server/tls_credentials.h"
 
 namespace larder::server {
 
@@ -35,10 +36,13 @@ namespace larder::server {
 using SessionFactory = std::function<std::unique_ptr<Session>(
     OpContext& context, const ClientInfo& client, std::string_view first_bytes)>;
 
-// What connections need to know of the listening socket they came by.
-struct ListenerTraits {
-  BindingProtocol protocol = BindingProtocol::kAuto;
-  Transport transport = Transport::kTcp;
+// What all workers share, and nobody changes once they run.
+struct WorkerShared {
+  const Clock& clock;
+  const SessionFactory& factory;
+  const std::vector<ListenerTraits>& listeners;
+  const TlsCredentials* tls;  // null: no listener speaks TLS
+  ClientCounters& clients;
 };
 
 struct WorkerOptions {
@@ -49,6 +53,8 @@ struct WorkerOptions {
   // costs up to 200 KB, and patience with a few must not become the memory of all.
   uint64_t crowd = 256;
   uint32_t crowded_timeout_s = 2;
+  // A client that has not finished its TLS handshake for so long is dropped; 0: never.
+  uint32_t handshake_timeout_s = 10;
   uint64_t tick_ms = 1000;
   // How long Stop() lets replies go out that a slow client has not taken yet.
   uint64_t drain_ms = 1000;
@@ -77,9 +83,7 @@ class Worker {
   static constexpr size_t kScratchBytes = Session::kMaxPending + 64 * 1024;
 
   // REQUIRES: everything referred to outlives it.
-  Worker(const WorkerOptions& options, const Clock& clock, ThreadStats& stats,
-         const SessionFactory& factory, const std::vector<ListenerTraits>& listeners,
-         ClientCounters& clients);
+  Worker(const WorkerOptions& options, const WorkerShared& shared, ThreadStats& stats);
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
   ~Worker();  // stops and joins
@@ -107,13 +111,21 @@ class Worker {
   [[nodiscard]] char* scratch() const { return scratch_.get(); }
   [[nodiscard]] ThreadStats& stats() const { return *context_.stats; }
   [[nodiscard]] uint32_t now_s() const { return static_cast<uint32_t>(context_.now / 1000); }
-  void RefreshNow() { context_.Refresh(clock_.NowMs()); }
+  void RefreshNow() { context_.Refresh(shared_.clock.NowMs()); }
+  [[nodiscard]] const ListenerTraits& listener(uint16_t index) const {
+    return shared_.listeners[index];
+  }
   [[nodiscard]] Turn& BeginTurn();
   void EndTurn();
   [[nodiscard]] Turn& turn() { return turn_; }
   // The session of a client whose first bytes are there.
   [[nodiscard]] std::unique_ptr<Session> MakeSession(int fd, uint16_t listener,
                                                      std::string_view first_bytes);
+  // Null when there is no memory.  REQUIRES: the listener's transport is kTls.
+  [[nodiscard]] std::unique_ptr<TlsStream> NewTlsStream(int fd, uint16_t listener) const;
+  // The front of `parts` in one piece, which is good until the next call: at least a record's worth
+  // or all of them.
+  [[nodiscard]] std::string_view NextRecord(std::span<const iovec> parts);
   [[nodiscard]] std::unique_ptr<ReplyBuffer> Borrow();
   // Null is nothing.
   void GiveBack(std::unique_ptr<ReplyBuffer> buffer);
@@ -144,6 +156,7 @@ class Worker {
   void TickAttended();
   void TurnWheel();
   void Retry();
+  void RunDue();
 
   // Into the bucket of the second it is due.
   void Hang(Connection& connection, uint32_t due_s) ABSL_EXCLUSIVE_LOCKS_REQUIRED(ring_mutex_);
@@ -152,10 +165,7 @@ class Worker {
   std::vector<Connection*> All() const;
 
   const WorkerOptions options_;
-  const Clock& clock_;
-  const SessionFactory& factory_;
-  const std::vector<ListenerTraits>& listeners_;
-  ClientCounters& clients_;
+  const WorkerShared shared_;
   OpContext context_;
 
   EventBase base_;
@@ -163,13 +173,16 @@ class Worker {
   Event on_wakeup_;
   Event on_tick_;
   Event on_retry_;
+  Event on_due_;
   Event on_drained_;
   std::unique_ptr<char[]> scratch_;
+  std::unique_ptr<char[]> record_;  // null until NextRecord() has something to put together
   Turn turn_;
   std::vector<std::unique_ptr<ReplyBuffer>> pool_;
   std::vector<Connection*> attended_;
   std::vector<Connection*> waiting_;
   std::vector<Connection*> watching_;
+  std::vector<Connection*> due_;
   uint32_t wheel_s_ = 0;  // seconds before it have been looked at
   size_t connections_ = 0;
   bool draining_ = false;

@@ -76,8 +76,9 @@ Outcome Shutdown(CommandContext& ctx, const Frame& frame) {
   return Answer(ctx, frame, kShutdownNotEnabled);
 }
 
+// refresh_certs → OK, or why not
 Outcome RefreshCerts(CommandContext& ctx, const Frame& frame) {
-  return Answer(ctx, frame, kTlsNotEnabled);
+  return Answer(ctx, frame, ctx.host.RefreshCerts().append(kCrlf));
 }
 
 constexpr CommandSpec kAdminCommands[] = {

@@ -67,6 +67,8 @@ bool HasMaintainer(const StatSource& from) { return from.options.maintainer; }
 bool IsSegmented(const StatSource& from) {
   return from.tuning.segmented.load(std::memory_order_relaxed) && from.options.maintainer;
 }
+bool HasTls(const StatSource& from) { return from.server.tls; }
+bool HasTlsSessions(const StatSource& from) { return from.server.tls_session_cache; }
 bool HasIdleTimeout(const StatSource& from) { return from.has_idle_timeout; }
 
 struct StatRow {
@@ -151,6 +153,10 @@ constexpr StatRow kGeneralRows[] = {
     {"log_watcher_skipped", Server<&ServerInfo::events_skipped>},
     {"log_watcher_sent", Server<&ServerInfo::events_sent>},
     {"log_watchers", Server<&ServerInfo::watchers>},
+    {"ssl_new_sessions", Thread<ThreadCounter::ssl_new_sessions>, HasTlsSessions},
+    {"ssl_handshake_errors", Thread<ThreadCounter::ssl_handshake_errors>, HasTls},
+    {"ssl_proto_errors", Thread<ThreadCounter::ssl_proto_errors>, HasTls},
+    {"time_since_server_cert_refresh", Server<&ServerInfo::seconds_since_cert_refresh>, HasTls},
     {"unexpected_napi_ids", Zero},
     {"round_robin_fallback", Zero},
     {"bytes", Memory<&StoreInfo::item_bytes>},

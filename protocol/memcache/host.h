@@ -45,6 +45,9 @@ struct ServerInfo {
   uint64_t events_skipped = 0;  // for watchers that read too slowly
   uint64_t events_sent = 0;
   uint64_t watchers = 0;
+  bool tls = false;
+  bool tls_session_cache = false;
+  int64_t seconds_since_cert_refresh = 0;
 };
 
 // One row of `stats conns`.
@@ -70,6 +73,9 @@ class Host {
   // What happens on `streams` (of EventStream) from now on, a line an event, for a session of the
   // worker whose context `op` is.  Null: too many watch already.
   [[nodiscard]] virtual std::unique_ptr<TextFeed> Watch(OpContext& op, uint32_t streams) = 0;
+  // `refresh_certs`: reads the certificates again, for new connections.  The reply, without its
+  // line end.
+  [[nodiscard]] virtual std::string RefreshCerts() = 0;
 };
 
 }  // namespace larder::memcache

@@ -55,7 +55,6 @@ inline constexpr std::string_view kWatchNotAlone =
     "ERROR cannot pipeline other commands before watch\r\n";
 inline constexpr std::string_view kTooManyWatchers =
     "WATCHER_TOO_MANY log watcher limit reached\r\n";
-inline constexpr std::string_view kTlsNotEnabled = "Error TLS not enabled\r\n";
 
 inline constexpr std::string_view kReassignDisabled = "CLIENT_ERROR slab reassignment disabled\r\n";
 inline constexpr std::string_view kReassignBusy = "BUSY currently processing reassign request\r\n";

@@ -49,6 +49,7 @@ class FakeHost final : public memcache::Host {
     if (too_many_watch) return nullptr;
     return std::make_unique<FakeFeed>(*this);
   }
+  std::string RefreshCerts() override { return "Error TLS not enabled"; }
 
   std::vector<std::pair<std::string, std::string>> settings = {{"maxbytes", "67108864"},
                                                                {"idle_timeout", "0"}};

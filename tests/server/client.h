@@ -64,6 +64,12 @@ class TestClient {
     text.resize(have);
     return text;
   }
+  // What is there, waiting for at least a byte; empty when the far end closes.
+  std::string ReadSome() {
+    char buffer[16384];
+    const ssize_t got = Wait(POLLIN) ? recv(fd_.get(), buffer, sizeof(buffer), 0) : 0;
+    return got <= 0 ? "" : std::string(buffer, static_cast<size_t>(got));
+  }
   // Up to and with `end`.
   std::string ReadUntil(std::string_view end) {
     std::string text;

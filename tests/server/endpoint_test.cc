@@ -23,6 +23,7 @@ TEST_CASE("endpoints are read as -l writes them", "[server][endpoint]") {
       {"*:12", "", 12},
       {"notls:127.0.0.1:12", "127.0.0.1", 12},
       {"notls:proto[ascii]:tag[a]:[::1]:12", "::1", 12},
+      {"mtls:*:12", "", 12},
       {"tag_edge_:*", "", 7},
   };
   for (const Case& one : cases) {
@@ -40,6 +41,10 @@ TEST_CASE("what stands in front of an endpoint is about its clients", "[server][
   CHECK(ParseEndpoint("proto[binary]:*", 7)->protocol == BindingProtocol::kBinary);
   CHECK(ParseEndpoint("proto[negotiating]:*", 7)->protocol == BindingProtocol::kAuto);
   CHECK(ParseEndpoint("notls:proto[ascii]:tag_edge_:*", 7)->tag == "edge");
+  CHECK(ParseEndpoint("*", 7)->tls_prefix == TlsPrefix::kNone);
+  CHECK(ParseEndpoint("notls:*", 7)->tls_prefix == TlsPrefix::kOff);
+  CHECK(ParseEndpoint("btls:*", 7)->tls_prefix == TlsPrefix::kBasic);
+  CHECK(ParseEndpoint("mtls:tag[a]:*", 7)->tls_prefix == TlsPrefix::kMutual);
   CHECK(ParseEndpoint("tag[12345678]:*", 7)->tag == "12345678");
 }
 
@@ -58,8 +63,9 @@ TEST_CASE("the first byte chooses the dialect, as far as the listener lets it",
 TEST_CASE("endpoints that cannot be are refused", "[server][endpoint]") {
   for (const char* text :
        {"127.0.0.1:", "127.0.0.1:x", "127.0.0.1:65536", "127.0.0.1:-1", "[::1", "[::1]x",
-        "[::1]:", "mtls:1.2.3.4", "tag[]:1.2.3.4", "tag[ninechars]:1.2.3.4", "tag[x:1.2.3.4",
-        "tag_x:1.2.3.4", "proto[ascii:1.2.3.4", "proto[proxy]:1.2.3.4", "proto[klingon]:1.2.3.4"}) {
+        "[::1]:", "btls:mtls:1.2.3.4", "proto[ascii]:mtls:*", "tag[]:1.2.3.4",
+        "tag[ninechars]:1.2.3.4", "tag[x:1.2.3.4", "tag_x:1.2.3.4", "proto[ascii:1.2.3.4",
+        "proto[proxy]:1.2.3.4", "proto[klingon]:1.2.3.4"}) {
     CAPTURE(text);
     CHECK_FALSE(ParseEndpoint(text, 7).ok());
   }

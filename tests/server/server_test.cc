@@ -21,8 +21,9 @@ class RunningServer {
     REQUIRE(line.run);
     server = std::make_unique<Server>(std::move(line.options), clock,
                                       ServerTuning{.tick_ms = 5, .blocked_timeout_s = 60});
-    const absl::Status status = server->Start();
-    REQUIRE(status.ok());
+    const Refusal refusal = server->Start();
+    INFO(refusal.text);
+    REQUIRE_FALSE(refusal.refused());
     thread = std::thread([this] { server->Run(); });
   }
   ~RunningServer() { Stop(); }
