@@ -139,9 +139,18 @@ void AppendEventLine(const EventRing::Record& record, std::string_view text, std
 }
 
 void AppendConversation(const EventRing::Record& record, std::string_view text, std::string& out) {
-  out += record.event.kind == EventKind::kCommand ? '<' : '>';
-  out += std::to_string(record.event.client);
+  const EventData& event = record.event;
+  out += event.kind == EventKind::kReply ? '>' : '<';
+  out += std::to_string(event.client);
   out += ' ';
+  if (event.kind == EventKind::kConnectionNew) {
+    out.append("new client connection from ").append(text);
+    return;
+  }
+  if (event.kind == EventKind::kConnectionClose) {
+    out.append("connection closed: ").append(NameOf(kCloseReasons, event.status));
+    return;
+  }
   // What a client sends must not be able to write lines of its own, nor to a terminal.
   for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);

@@ -14,7 +14,8 @@ namespace larder::server {
 // Appends the line, '\n' included.
 void AppendEventLine(const EventRing::Record& record, std::string_view text, std::string& out);
 
-// Appends what -vv prints of a kCommand or kReply, "<25 get foo" or ">25 END", without a line end.
+// Appends what -vv prints of a request, a reply, or a client that comes or goes: "<25 get foo",
+// ">25 END"; without a line end.
 void AppendConversation(const EventRing::Record& record, std::string_view text, std::string& out);
 
 }  // namespace larder::server

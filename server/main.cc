@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/base/clock.h"
+#include "server/log.h"
 #include "server/process.h"
 #include "server/server.h"
 
@@ -16,10 +17,20 @@ namespace {
 using namespace larder;          // NOLINT(google-build-using-namespace): the program's own
 using namespace larder::server;  // NOLINT(google-build-using-namespace)
 
-void Say(const std::string& text) { std::fprintf(stderr, "%s\n", text.c_str()); }
+// The program's; a Server gets it handed in.
+Log& TheLog() {
+  static Log log;
+  return log;
+}
 
+void Say(const std::string& text) { TheLog().Say(LogLevel::kInfo, text); }
+void SayWarning(const std::string& text) { TheLog().Say(LogLevel::kWarning, text); }
+void SayDetail(const std::string& text) { TheLog().Say(LogLevel::kDebug, text); }
+
+// Why it did not start stands on stderr as it is, whatever the log: scripts look for the words.
 int Fail(const Refusal& refusal) {
-  Say(refusal.text);
+  std::fprintf(stderr, "%s\n", refusal.text.c_str());
+  if (!TheLog().is_stderr()) TheLog().Say(LogLevel::kError, refusal.text);
   return refusal.exit_code;
 }
 
@@ -44,24 +55,24 @@ void SayWhatRuns(Server& server) {
   if (options.verbosity < 2) return;
   size_t id = 0;
   for (const size_t chunk : server.store().ChunkSizes()) {
-    std::fprintf(stderr, "slab class %3zu: chunk size %9zu perslab %7zu\n", ++id, chunk,
-                 (size_t{1} << 20) / chunk);
+    char line[96];
+    const int n = std::snprintf(line, sizeof(line), "slab class %3zu: chunk size %9zu perslab %7zu",
+                                ++id, chunk, (size_t{1} << 20) / chunk);
+    SayDetail(std::string(line, static_cast<size_t>(n)));
   }
 }
 
 // Reads again what can be read again.
 void OnHangup(Server& server) {
-  const bool talks = server.options().verbosity > 0;
-  if (!server.options().tls.enabled) {
-    if (talks) Say("SIGHUP: there is nothing to read again");
-    return;
-  }
+  TheLog().Reopen();
+  SayDetail("SIGHUP: the log was opened again");
+  if (!server.options().tls.enabled) return;
   const std::string answer = server.RefreshCerts();
-  if (talks || answer != "OK") Say("SIGHUP: certificates: " + answer);
+  if (answer == "OK") return SayDetail("SIGHUP: certificates: OK");
+  SayWarning("SIGHUP: certificates: " + answer);
 }
 
 void OnSignal(Server& server, const Signals& signals) {
-  const bool talks = server.options().verbosity > 0;
   for (int one = signals.Next(); one != 0; one = signals.Next()) {
     if (one == SIGHUP) {
       OnHangup(server);
@@ -69,8 +80,8 @@ void OnSignal(Server& server, const Signals& signals) {
     }
     if (one == SIGUSR1) {
       Say("Gracefully stopping");
-    } else if (talks) {
-      Say(one == SIGINT ? "SIGINT: stopping" : "SIGTERM: stopping");
+    } else {
+      SayDetail(one == SIGINT ? "SIGINT: stopping" : "SIGTERM: stopping");
     }
     server.Stop();
   }
@@ -78,13 +89,16 @@ void OnSignal(Server& server, const Signals& signals) {
 
 int Serve(Options options, Daemon& daemon) {
   const Signals signals;
+  (void)TheLog().Start();  // without a thread of its own it works on
   const SystemClock clock;
   const std::string pid_path = options.pid_file;
-  Server server(std::move(options), clock);
+  Server server(std::move(options), clock, {}, &TheLog());
   if (const Refusal refusal = server.Start(); refusal.refused()) return Fail(refusal);
   PidFile pid_file;
   if (!pid_path.empty()) {
-    if (const Refusal refusal = pid_file.Write(pid_path); refusal.refused()) Say(refusal.text);
+    if (const Refusal refusal = pid_file.Write(pid_path); refusal.refused()) {
+      SayWarning(refusal.text);
+    }
   }
   const char* port_path = getenv("MEMCACHED_PORT_FILENAME");
   if (port_path != nullptr && !WriteFileAtomically(port_path, ".lck", server.PortLines())) {
@@ -107,6 +121,10 @@ int main(int argc, char** argv) {
   std::fputs(line.err.c_str(), stderr);
   if (!line.run) return line.exit_code;
   Options& options = line.options;
+  TheLog().SetLevel(LevelOfVerbosity(options.verbosity));
+  if (const absl::Status status = TheLog().Open(options.log_target); !status.ok()) {
+    return Fail({kExitOsError, std::string(status.message().data(), status.message().size())});
+  }
   if (const Refusal refusal = PrepareProcess(options, &options.warnings); refusal.refused()) {
     return Fail(refusal);
   }
@@ -117,6 +135,8 @@ int main(int argc, char** argv) {
   if (options.store.lock_memory && !LockMemory()) {
     options.warnings.emplace_back("-k: the memory could not be locked (see ulimit -l)");
   }
-  for (const std::string& warning : options.warnings) Say("warning: " + warning);
-  return Serve(std::move(options), daemon);
+  for (const std::string& warning : options.warnings) SayWarning(warning);
+  const int exit_code = Serve(std::move(options), daemon);
+  TheLog().Stop();
+  return exit_code;
 }

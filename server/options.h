@@ -67,6 +67,8 @@ struct Options {
   int read_buf_mem_limit_mb = 0;
   std::string napi_ids;  // -N
 
+  std::string log_target = "stderr";  // or syslog, or a file's path
+
   // One line each, for whoever starts the server.
   std::vector<std::string> warnings;
 };

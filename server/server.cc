@@ -63,7 +63,7 @@ StoreOptions WithEvents(StoreOptions options, EventSource* events) {
 
 }  // namespace
 
-Server::Server(Options options, const Clock& clock, const ServerTuning& tuning)
+Server::Server(Options options, const Clock& clock, const ServerTuning& tuning, Log* log)
     : options_(std::move(options)),
       clock_(clock),
       started_ms_(clock.NowMs()),
@@ -71,8 +71,12 @@ Server::Server(Options options, const Clock& clock, const ServerTuning& tuning)
       session_options_{.flush_enabled = options_.flush_enabled,
                        .watch_enabled = options_.watch_enabled,
                        .dump_enabled = options_.dump_enabled},
+      log_(log),
       events_({.worker_bytes = size_t{1024} * static_cast<size_t>(options_.worker_logbuf_kb),
-               .watcher_bytes = size_t{1024} * static_cast<size_t>(options_.watcher_logbuf_kb)}),
+               .watcher_bytes = size_t{1024} * static_cast<size_t>(options_.watcher_logbuf_kb)},
+              [log](std::string_view text) {
+                if (log != nullptr) log->Say(LogLevel::kDebug, text);
+              }),
       store_(WithEvents(options_.store, &events_), clock),
       verbosity_(std::min(options_.verbosity, 2)) {}
 
@@ -111,6 +115,7 @@ Refusal Server::Start() {
   }
   // As memcached counts: a listening socket is a connection too.
   network_->clients().total.store(listeners_.size());
+  SetVerbosity(options_.verbosity);
   if (!events_.Start()) return {kExitOsError, "cannot start the log's thread"};
   if (auto status = network_->Start(); !status.ok()) return {kExitOsError, Text(status)};
   return {};
@@ -210,7 +215,12 @@ std::vector<memcache::ConnectionInfo> Server::Connections() {
   return rows;
 }
 
-void Server::SetVerbosity(int level) { verbosity_.store(std::clamp(level, 0, 2)); }
+void Server::SetVerbosity(int level) {
+  verbosity_.store(std::clamp(level, 0, 2));
+  if (log_ == nullptr) return;
+  log_->SetLevel(LevelOfVerbosity(level));
+  events_.SetPrinting(level >= 2);
+}
 
 std::unique_ptr<TextFeed> Server::Watch(OpContext& op, uint32_t streams) {
   return events_.Watch(op.events, streams);

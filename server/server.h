@@ -18,6 +18,7 @@
 #include "protocol/memcache/host.h"
 #include "protocol/memcache/session.h"
 #include "server/event_log.h"
+#include "server/log.h"
 #include "server/network.h"
 #include "server/options.h"
 #include "server/tls_credentials.h"
@@ -32,8 +33,8 @@ struct ServerTuning {
 
 class Server final : public memcache::Host {
  public:
-  // REQUIRES: `clock` outlives it.
-  Server(Options options, const Clock& clock, const ServerTuning& tuning = {});
+  // REQUIRES: `clock` and `log` outlive it.  Without a log nothing is logged.
+  Server(Options options, const Clock& clock, const ServerTuning& tuning = {}, Log* log = nullptr);
   ~Server() override;
 
   // Loads the certificates, binds and starts the workers.
@@ -73,6 +74,7 @@ class Server final : public memcache::Host {
   const TimeMs started_ms_;
   const ServerTuning tuning_;
   memcache::SessionOptions session_options_;
+  Log* const log_;  // may be null
   EventLog events_;
   Store store_;
   std::atomic<int> verbosity_;

@@ -196,6 +196,9 @@ Refusal WatcherLog(Options& o, const SuboptionRow& row, std::string_view text) {
 Refusal WorkerLog(Options& o, const SuboptionRow& row, std::string_view text) {
   return ToInt(row, text, 1, kMaxInt / 1024, &o.worker_logbuf_kb);
 }
+Refusal LogTarget(Options& o, const SuboptionRow&, std::string_view text) {
+  return o.log_target = text, Refusal{};
+}
 Refusal ReadBufLimit(Options& o, const SuboptionRow& row, std::string_view text) {
   Refusal refusal = ToInt(row, text, 0, kMaxInt / 1024, &o.read_buf_mem_limit_mb);
   if (!refusal.refused() && o.read_buf_mem_limit_mb > 0) {
@@ -301,8 +304,9 @@ constexpr SuboptionRow kSuboptions[] = {
     {"hash_algorithm", kRequired, "accepted; always xxh3", "xxh3", HashAlgorithm},
     {"no_hashexpand", kNone, "", "", NoMeaning},
     {"tail_repair_time", kRequired, "", "", TailRepair},
-    {"watcher_logbuf_size", kRequired, "", "", WatcherLog},
-    {"worker_logbuf_size", kRequired, "", "", WorkerLog},
+    {"log", kRequired, "where the log goes: stderr, syslog, or a file", "stderr", LogTarget},
+    {"watcher_logbuf_size", kRequired, "for each client that watches, kilobytes", "256", WatcherLog},
+    {"worker_logbuf_size", kRequired, "for the events of each thread, kilobytes", "64", WorkerLog},
     {"read_buf_mem_limit", kRequired, "accepted; buffers are bounded by design", "0", ReadBufLimit},
     {"resp_obj_mem_limit", kRequired, "", "", NoMeaning},
     {"inline_ascii_resp", kNone, "", "", Quiet},

@@ -234,16 +234,32 @@ void Worker::Welcome(NewClient client) {
   After(*connection, connection->Start());
 }
 
-void Worker::NoteConnection(EventKind kind, int fd, CloseReason reason) {
-  if (!context_.IsWatched(kConnEvents)) return;
-  const Peer peer = PeerOf(fd);
-  context_.events->Note(kConnEvents,
-                        {.kind = kind,
-                         .status = static_cast<uint8_t>(reason),
-                         .command = static_cast<uint8_t>(peer.kind),
-                         .client = fd,
-                         .size = peer.port},
-                        peer.address);
+Peer Worker::TakePeer(int fd) {
+  const auto known = peers_.find(fd);
+  if (known == peers_.end()) return PeerOf(fd);
+  Peer peer = std::move(known->second);
+  peers_.erase(known);
+  return peer;
+}
+
+void Worker::NoteConnection(EventKind kind, int fd, CloseReason reason) noexcept {
+  const bool watched = context_.IsWatched(kConnEvents | kConversation);
+  if (!watched && peers_.empty()) return;
+  try {
+    const bool is_new = kind == EventKind::kConnectionNew;
+    const Peer peer = is_new ? PeerOf(fd) : TakePeer(fd);
+    if (!watched) return;
+    if (is_new) peers_[fd] = peer;
+    context_.events->Note(kConnEvents | kConversation,
+                          {.kind = kind,
+                           .status = static_cast<uint8_t>(reason),
+                           .command = static_cast<uint8_t>(peer.kind),
+                           .client = fd,
+                           .size = peer.port},
+                          peer.address);
+  } catch (const std::bad_alloc&) {
+    return;  // nobody hears of it
+  }
 }
 
 void Worker::BringNews() {

@@ -16,6 +16,7 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <unordered_map>
 #include <vector>
 
 #include "core/base/clock.h"
@@ -148,7 +149,8 @@ class Worker {
   void Destroy(Connection& connection, CloseReason reason);
   void DestroyAll(CloseReason reason);
   // To those who watch, while there are any.
-  void NoteConnection(EventKind kind, int fd, CloseReason reason);
+  void NoteConnection(EventKind kind, int fd, CloseReason reason) noexcept;
+  [[nodiscard]] Peer TakePeer(int fd);
   void BringNews();
   void BeginDrain();
   void EndDrainWhenEmpty();
@@ -183,6 +185,8 @@ class Worker {
   std::vector<Connection*> waiting_;
   std::vector<Connection*> watching_;
   std::vector<Connection*> due_;
+  // Of the clients that came while somebody watched: one that has left has no address any more.
+  std::unordered_map<int, Peer> peers_;
   uint32_t wheel_s_ = 0;  // seconds before it have been looked at
   size_t connections_ = 0;
   bool draining_ = false;
