@@ -221,10 +221,7 @@ Connection::Next Connection::Process(std::string_view input) {
     return Next::kRead;
   }
   set_state(ConnectionState::kParse);
-  if (session_ == nullptr) {
-    session_ = worker_.MakeSession(fd_, listener_, input);
-    if (session_ == nullptr) return Next::kClose;
-  }
+  if (session_ == nullptr && !Meet(input)) return Next::kClose;
   std::unique_ptr<ReplyBuffer>& reply = worker_.turn().reply;
   if (reply == nullptr) reply = worker_.Borrow();
   int idle_rounds = 0;  // rounds without any progress: a session that does that is broken
@@ -267,6 +264,11 @@ Connection::Next Connection::Process(std::string_view input) {
     }
   }
   return Next::kClose;
+}
+
+bool Connection::Meet(std::string_view first_bytes) {
+  session_ = worker_.MakeSession(fd_, listener_, first_bytes);
+  return session_ != nullptr;
 }
 
 bool Connection::FeedUpload(std::string_view* input) {

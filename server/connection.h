@@ -101,6 +101,8 @@ class Connection : private RingHook {
   Received Receive(size_t kept);
   Received ReceiveTls(std::span<char> upload, std::span<char> room);
   Next Process(std::string_view input);
+  // Makes the session.  False: the client may not speak like that.
+  bool Meet(std::string_view first_bytes);
   // Puts the front of `input` into the upload.  False when the session takes nothing at all.
   bool FeedUpload(std::string_view* input);
   Next Settle(std::string_view rest, Next next);
