@@ -22,7 +22,14 @@ if(LARDER_SANITIZE STREQUAL "address")
 elseif(LARDER_SANITIZE STREQUAL "thread")
   target_compile_options(larder_flags INTERFACE -fsanitize=thread)
   target_link_options(larder_flags INTERFACE -fsanitize=thread)
-else()
+elseif(NOT LARDER_FUZZ)
   target_compile_definitions(larder_flags INTERFACE $<$<CONFIG:Release,RelWithDebInfo>:_FORTIFY_SOURCE=3>)
+endif()
+if(LARDER_FUZZ)
+  # Coverage everywhere; each fuzzer links the engine that looks at it.
+  target_compile_options(larder_flags INTERFACE
+    -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+    -fsanitize-coverage-ignorelist=${PROJECT_SOURCE_DIR}/tests/fuzz/uncovered.txt)
+  target_link_options(larder_flags INTERFACE -fsanitize=address,undefined)
 endif()
 target_link_options(larder_flags INTERFACE -pie -Wl,-z,relro,-z,now -Wl,--as-needed)

@@ -46,6 +46,24 @@ bool IsMissing(const absl::Status& status) {
          status.code() == absl::ErrnoToStatusCode(EADDRNOTAVAIL);
 }
 
+// A bound socket as it is known from then on.
+absl::StatusOr<ListeningSocket> Bound(UniqueFd fd, int family) {
+  sockaddr_storage bound{};
+  socklen_t length = sizeof(bound);
+  if (getsockname(fd.get(), reinterpret_cast<sockaddr*>(&bound), &length) < 0) {
+    return ErrnoStatus(errno, "getsockname");
+  }
+  ListeningSocket result;
+  result.family = family;
+  const in_port_t port = family == AF_INET6
+                             ? reinterpret_cast<const sockaddr_in6*>(&bound)->sin6_port
+                             : reinterpret_cast<const sockaddr_in*>(&bound)->sin_port;
+  result.port = ntohs(port);
+  result.description = DescribeAddress(bound, length);
+  result.fd = std::move(fd);
+  return result;
+}
+
 absl::StatusOr<ListeningSocket> ListenAt(const addrinfo& info, int backlog) {
   UniqueFd fd(
       socket(info.ai_family, info.ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, info.ai_protocol));
@@ -57,20 +75,20 @@ absl::StatusOr<ListeningSocket> ListenAt(const addrinfo& info, int backlog) {
   if (info.ai_family == AF_INET6) SwitchOn(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY);
   if (bind(fd.get(), info.ai_addr, info.ai_addrlen) < 0) return ErrnoStatus(errno, "");
   if (listen(fd.get(), backlog) < 0) return ErrnoStatus(errno, "listen");
-  sockaddr_storage bound{};
-  socklen_t length = sizeof(bound);
-  if (getsockname(fd.get(), reinterpret_cast<sockaddr*>(&bound), &length) < 0) {
-    return ErrnoStatus(errno, "getsockname");
-  }
-  ListeningSocket result;
-  result.family = info.ai_family;
-  const in_port_t port = info.ai_family == AF_INET6
-                             ? reinterpret_cast<const sockaddr_in6*>(&bound)->sin6_port
-                             : reinterpret_cast<const sockaddr_in*>(&bound)->sin_port;
-  result.port = ntohs(port);
-  result.description = DescribeAddress(bound, length);
-  result.fd = std::move(fd);
-  return result;
+  return Bound(std::move(fd), info.ai_family);
+}
+
+// A socket for datagrams; `shared`: others may be bound to the same address.
+absl::StatusOr<ListeningSocket> BindDatagram(const addrinfo& info, bool shared) {
+  UniqueFd fd(
+      socket(info.ai_family, info.ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, info.ai_protocol));
+  if (!fd.valid()) return ErrnoStatus(errno, "socket");
+  if (shared) SwitchOn(fd.get(), SOL_SOCKET, SO_REUSEPORT);
+  if (info.ai_family == AF_INET6) SwitchOn(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY);
+  if (bind(fd.get(), info.ai_addr, info.ai_addrlen) < 0) return ErrnoStatus(errno, "");
+  auto bound = Bound(std::move(fd), info.ai_family);
+  if (bound.ok()) bound->description.replace(0, 3, "udp");  // of tcp:... or tcp6:...
+  return bound;
 }
 
 void SetPort(addrinfo& info, int port) {
@@ -82,11 +100,14 @@ void SetPort(addrinfo& info, int port) {
   }
 }
 
-absl::StatusOr<std::vector<ListeningSocket>> ListenTcp(const Endpoint& endpoint, int backlog) {
+// Calls bind_one(addrinfo) for each address of the endpoint.
+template <typename BindOne>
+absl::StatusOr<std::vector<ListeningSocket>> BindAll(const Endpoint& endpoint, int type,
+                                                     BindOne bind_one) {
   addrinfo hints{};
   hints.ai_flags = AI_PASSIVE;
   hints.ai_family = AF_UNSPEC;
-  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_socktype = type;
   const std::string port = std::to_string(endpoint.port);
   addrinfo* raw = nullptr;
   const int error = getaddrinfo(endpoint.host.empty() ? nullptr : endpoint.host.c_str(),
@@ -102,10 +123,10 @@ absl::StatusOr<std::vector<ListeningSocket>> ListenTcp(const Endpoint& endpoint,
     // Both families on one port when the kernel chooses it.
     const bool follow = endpoint.port == 0 && !sockets.empty();
     if (follow) SetPort(*info, sockets.front().port);
-    auto one = ListenAt(*info, backlog);
+    auto one = bind_one(*info);
     if (!one.ok() && follow) {
       SetPort(*info, 0);
-      one = ListenAt(*info, backlog);
+      one = bind_one(*info);
     }
     if (one.ok()) {
       sockets.push_back(*std::move(one));
@@ -116,6 +137,11 @@ absl::StatusOr<std::vector<ListeningSocket>> ListenTcp(const Endpoint& endpoint,
   }
   if (sockets.empty()) return missing;
   return sockets;
+}
+
+absl::StatusOr<std::vector<ListeningSocket>> ListenTcp(const Endpoint& endpoint, int backlog) {
+  return BindAll(endpoint, SOCK_STREAM,
+                 [&](const addrinfo& info) { return ListenAt(info, backlog); });
 }
 
 absl::StatusOr<std::vector<ListeningSocket>> ListenUnix(const Endpoint& endpoint, int backlog) {
@@ -309,6 +335,26 @@ Peer PeerOf(int fd) {
   }
   if (text[0] != '\0') peer.address = text;
   return peer;
+}
+
+absl::StatusOr<std::vector<ListeningSocket>> BindDatagrams(const Endpoint& endpoint,
+                                                           size_t copies) {
+  // The first time not shared: a port that somebody else has is refused, not shared with them.
+  if (endpoint.port != 0) {
+    auto probe = BindAll(endpoint, SOCK_DGRAM,
+                         [](const addrinfo& info) { return BindDatagram(info, false); });
+    if (!probe.ok()) return probe.status();
+  }
+  std::vector<ListeningSocket> sockets;
+  Endpoint same = endpoint;
+  for (size_t i = 0; i < copies; ++i) {
+    auto more =
+        BindAll(same, SOCK_DGRAM, [](const addrinfo& info) { return BindDatagram(info, true); });
+    if (!more.ok()) return more.status();
+    same.port = more->front().port;
+    for (ListeningSocket& one : *more) sockets.push_back(std::move(one));
+  }
+  return sockets;
 }
 
 }  // namespace larder::server

@@ -78,6 +78,11 @@ struct ListeningSocket {
 [[nodiscard]] absl::StatusOr<std::vector<ListeningSocket>> Listen(const Endpoint& endpoint,
                                                                   int backlog);
 
+// Binds sockets for datagrams, `copies` of them to each address of the endpoint, one behind the
+// other: so many threads can share the port.
+[[nodiscard]] absl::StatusOr<std::vector<ListeningSocket>> BindDatagrams(const Endpoint& endpoint,
+                                                                         size_t copies);
+
 // memcached's way to write an address: tcp:127.0.0.1:4711, tcp6:[::1]:4711, unix:/path.
 [[nodiscard]] std::string DescribeAddress(const sockaddr_storage& address, socklen_t length);
 // The same for the far end of a connected socket, or (`local`) for its near end.

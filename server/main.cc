@@ -47,6 +47,9 @@ void SayWhatRuns(Server& server) {
   for (const ListeningSocket& one : server.network().sockets()) {
     sockets += (sockets.empty() ? "" : ", ") + one.description;
   }
+  for (const auto& one : server.network().datagram_addresses()) {
+    sockets += (sockets.empty() ? "" : ", ") + one.description;
+  }
   Say("larder " + std::string(Version()) + " listens on " + sockets);
   Say("memory " + Size(options.store.memory_bytes) + ", items up to " +
       Size(options.store.max_item_bytes) + (options.store.evict ? "" : ", no eviction"));

@@ -50,6 +50,31 @@ absl::Status Network::Bind() {
         next_worker_ = (next_worker_ + 1) % workers_.size();
       },
       [this] { Deal(); });
+  return BindDatagramSockets();
+}
+
+absl::Status Network::BindDatagramSockets() {
+  const auto workers = static_cast<size_t>(options_.threads);
+  datagram_sockets_.resize(workers);
+  for (const Endpoint& endpoint : options_.datagram_endpoints) {
+    auto bound = BindDatagrams(endpoint, workers);
+    if (!bound.ok()) {
+      const std::string why(bound.status().message().data(), bound.status().message().size());
+      return {bound.status().code(),
+              "failed to listen on UDP port " + std::to_string(endpoint.port) + ": " + why};
+    }
+    const size_t addresses = bound->size() / workers;
+    for (size_t i = 0; i < bound->size(); ++i) {
+      ListeningSocket& socket = (*bound)[i];
+      if (i < addresses) {
+        datagram_addresses_.push_back(
+            {socket.fd.get(), socket.family, socket.port, socket.description});
+      }
+      socket.traits.protocol = endpoint.protocol.value_or(BindingProtocol::kAuto);
+      socket.traits.transport = Transport::kUdp;
+      datagram_sockets_[i / addresses].push_back(std::move(socket));
+    }
+  }
   return absl::OkStatus();
 }
 
@@ -57,6 +82,9 @@ absl::Status Network::Start() {
   for (int i = 0; i < options_.threads; ++i) {
     const WorkerShared shared{clock_, factory_, listeners_, options_.tls, clients_};
     workers_.push_back(std::make_unique<Worker>(options_.worker, shared, *stats_.NewCell()));
+    for (ListeningSocket& socket : datagram_sockets_[static_cast<size_t>(i)]) {
+      workers_.back()->AddDatagrams(std::move(socket), options_.datagram_reply_limit);
+    }
     if (!workers_.back()->Start("worker-" + std::to_string(i))) {
       return absl::ResourceExhaustedError("cannot start worker " + std::to_string(i));
     }

@@ -23,6 +23,8 @@ namespace larder::server {
 
 struct NetworkOptions {
   std::vector<Endpoint> endpoints;
+  std::vector<Endpoint> datagram_endpoints;  // UDP
+  size_t datagram_reply_limit = DatagramPort::kDefaultReplyLimit;
   int backlog = 1024;
   int threads = 1;
   AcceptorOptions acceptor;
@@ -52,6 +54,16 @@ class Network {
 
   // Any thread, from Bind() on.
   [[nodiscard]] const std::vector<ListeningSocket>& sockets() const { return acceptor_->sockets(); }
+  // One row a UDP address.
+  struct DatagramAddress {
+    int fd;
+    int family;
+    int port;
+    std::string description;
+  };
+  [[nodiscard]] const std::vector<DatagramAddress>& datagram_addresses() const {
+    return datagram_addresses_;
+  }
   // The port of the first TCP socket; 0 when there is none.
   [[nodiscard]] int tcp_port() const;
   [[nodiscard]] ClientCounters& clients() { return clients_; }
@@ -65,6 +77,7 @@ class Network {
     std::function<void()> ready;
   };
 
+  absl::Status BindDatagramSockets();
   void Deal();
 
   const NetworkOptions options_;
@@ -77,6 +90,8 @@ class Network {
   Event on_stop_;
   std::vector<std::unique_ptr<Watched>> watched_;
   std::unique_ptr<Acceptor> acceptor_;
+  std::vector<std::vector<ListeningSocket>> datagram_sockets_;  // of each worker to be
+  std::vector<DatagramAddress> datagram_addresses_;
   std::vector<ListenerTraits> listeners_;  // one a socket; constant from Bind() on
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<std::vector<NewClient>> dealt_;  // to each worker, in this batch

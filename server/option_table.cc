@@ -29,14 +29,18 @@ Refusal SetPort(Options& options, std::string_view text) {
     return Usage("ERROR: Invalid port number " + std::string(text) + ".");
   }
   options.port = static_cast<int>(*value);
+  options.port_given = true;
   return {};
 }
 
-Refusal SetUdpPort(Options& /*options*/, std::string_view text) {
+Refusal SetUdpPort(Options& options, std::string_view text) {
   const auto value = ParseInteger(text);
   if (!value) return Usage(NotANumber("-U", text));
-  if (*value == 0) return {};
-  return Usage("-U: UDP is not supported yet; only -U 0 (off) is");
+  if (*value > 65535 || *value < -1) {
+    return Usage("ERROR: Invalid UDP port number " + std::string(text) + ".");
+  }
+  options.udp_port = static_cast<int>(*value);
+  return {};
 }
 
 Refusal SetUnixPath(Options& options, std::string_view text) {
@@ -208,7 +212,8 @@ constexpr auto kInformation = OptionGroup::kInformation;
 constexpr OptionRow kRows[] = {
     {'p', "port", "num", kNetwork, "TCP port; 0: none, -1: any free one", "11211", "-p 11311",
      SetPort},
-    {'U', "udp-port", "num", kNetwork, "UDP port; only 0 (off) for now", "0", "", SetUdpPort},
+    {'U', "udp-port", "num", kNetwork, "UDP port; 0: no UDP, -1: any free one", "0", "",
+     SetUdpPort},
     {'s', "unix-socket", "file", kNetwork, "listen on this unix socket instead of TCP", "",
      "-s /run/larder.sock", SetUnixPath},
     {'a', "unix-mask", "mode", kNetwork, "access mode of the unix socket, octal", "700", "-a 770",

@@ -172,7 +172,9 @@ Refusal Check(Options& options) {
   if (!store.chunk_sizes.empty() && store.chunk_sizes.back() > store.max_chunk_bytes) {
     return {kExitUsage, "-o slab_sizes: sizes must stay below slab_chunk_max (" + chunk + ")"};
   }
-  if (options.unix_path.empty() && options.port == 0) {
+  // memcached's: a UDP port alone is the TCP port too.
+  if (options.udp_port != 0 && !options.port_given) options.port = options.udp_port;
+  if (options.unix_path.empty() && options.port == 0 && options.udp_port == 0) {
     return {kExitUsage, "-p 0 without -s: there would be nothing to listen on"};
   }
   if (Refusal refusal = CheckTls(options); refusal.refused()) return refusal;

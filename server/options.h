@@ -32,14 +32,17 @@ struct Options {
   StoreOptions store;
 
   // Network.
-  int port = 11211;                 // -p; 0: no TCP, -1: any free port
-  std::string unix_path;            // -s; when set there is no TCP
-  mode_t unix_mode = 0700;          // -a
-  std::vector<std::string> listen;  // -l, cut at commas and semicolons; empty: every address
-  int backlog = 1024;               // -b
-  int max_connections = 1024;       // -c
-  bool maxconns_fast = true;        // false: stop accepting at the limit instead of refusing
-  int idle_timeout_seconds = 0;     // 0: never
+  bool port_given = false;
+  int port = 11211;                   // -p; 0: no TCP, -1: any free port
+  int udp_port = 0;                   // -U; 0: no UDP, -1: any free port
+  size_t udp_reply_bytes = 64 << 10;  // udp_reply_limit: of the replies to one datagram
+  std::string unix_path;              // -s; when set there is no TCP
+  mode_t unix_mode = 0700;            // -a
+  std::vector<std::string> listen;    // -l, cut at commas and semicolons; empty: every address
+  int backlog = 1024;                 // -b
+  int max_connections = 1024;         // -c
+  bool maxconns_fast = true;          // false: stop accepting at the limit instead of refusing
+  int idle_timeout_seconds = 0;       // 0: never
   BindingProtocol protocol = BindingProtocol::kAuto;  // -B
   TlsOptions tls;                                     // -Z, ssl_*
 

@@ -49,6 +49,7 @@ absl::Status EndpointsOf(const Options& options, std::vector<Endpoint>* endpoint
   for (const std::string& text : options.listen.empty() ? everywhere : options.listen) {
     auto endpoint = ParseEndpoint(text, port);
     if (!endpoint.ok()) return endpoint.status();
+    if (options.port == 0 && endpoint->port == 0) continue;  // only UDP
     if (!endpoint->protocol) endpoint->protocol = options.protocol;
     endpoint->tls = TlsOf(options.tls, endpoint->tls_prefix);
     endpoints->push_back(*std::move(endpoint));
@@ -59,6 +60,20 @@ absl::Status EndpointsOf(const Options& options, std::vector<Endpoint>* endpoint
 StoreOptions WithEvents(StoreOptions options, EventSource* events) {
   options.events = events;
   return options;
+}
+
+// The same addresses, but for their ports.
+absl::Status DatagramEndpointsOf(const Options& options, std::vector<Endpoint>* endpoints) {
+  if (!options.unix_path.empty() || options.udp_port == 0) return absl::OkStatus();
+  const std::vector<std::string> everywhere{"*"};
+  for (const std::string& text : options.listen.empty() ? everywhere : options.listen) {
+    auto endpoint = ParseEndpoint(text, 0);
+    if (!endpoint.ok()) return endpoint.status();
+    endpoint->port = std::max(options.udp_port, 0);
+    if (!endpoint->protocol) endpoint->protocol = options.protocol;
+    endpoints->push_back(*std::move(endpoint));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -88,6 +103,10 @@ Refusal Server::Start() {
   if (auto status = EndpointsOf(options_, &network.endpoints); !status.ok()) {
     return {kExitUsage, Text(status)};
   }
+  if (auto status = DatagramEndpointsOf(options_, &network.datagram_endpoints); !status.ok()) {
+    return {kExitUsage, Text(status)};
+  }
+  network.datagram_reply_limit = options_.udp_reply_bytes;
   if (options_.tls.enabled) {
     tls_ = std::make_unique<TlsCredentials>(options_.tls, clock_);
     if (auto status = tls_->Load(); !status.ok()) return {kExitUsage, Text(status)};
@@ -145,6 +164,10 @@ std::string Server::PortLines() const {
     lines += one.family == AF_INET ? "TCP INET: " : "TCP INET6: ";
     lines += std::to_string(one.port) + "\n";
   }
+  for (const auto& one : network_->datagram_addresses()) {
+    lines += one.family == AF_INET ? "UDP INET: " : "UDP INET6: ";
+    lines += std::to_string(one.port) + "\n";
+  }
   return lines;
 }
 
@@ -194,17 +217,23 @@ std::vector<std::pair<std::string, std::string>> Server::Settings() {
   for (const ListenerRow& one : listeners_) {
     if (port == -1 && one.family != AF_UNIX) port = one.port;
   }
+  const auto& datagrams = network_->datagram_addresses();
+  const int udp_port = datagrams.empty() ? 0 : datagrams.front().port;
   return SettingsRows(options_, {.tuning = store_.tuning(),
                                  .memory_bytes = store_.Info().limit_bytes,
                                  .detail_enabled = store_.stats().collects_prefixes(),
                                  .verbosity = verbosity_.load(),
-                                 .tcp_port = port});
+                                 .tcp_port = port,
+                                 .udp_port = udp_port});
 }
 
 std::vector<memcache::ConnectionInfo> Server::Connections() {
   std::vector<memcache::ConnectionInfo> rows;
   for (const ListenerRow& one : listeners_) {
     rows.push_back({one.fd, one.description, "", "conn_listening", 0});
+  }
+  for (const auto& one : network_->datagram_addresses()) {
+    rows.push_back({one.fd, one.description, one.description, "conn_read", 0});
   }
   // Addresses are asked for after the copy was taken: no worker waits for it.  Of a client that
   // left meanwhile it says "?".

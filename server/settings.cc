@@ -73,7 +73,7 @@ const SettingRow kRows[] = {
     LARDER_ROW(maxbytes, Num(s.live.memory_bytes)),
     LARDER_ROW(maxconns, Num(s.o.max_connections)),
     LARDER_ROW(tcpport, Num(s.live.tcp_port)),
-    LARDER_ROW(udpport, "0"),
+    LARDER_ROW(udpport, Num(s.live.udp_port)),
     LARDER_ROW(inter, Interfaces(s.o)),
     LARDER_ROW(verbosity, Num(s.live.verbosity)),
     LARDER_ROW(oldest, "0"),

@@ -19,6 +19,7 @@ struct LiveSettings {
   bool detail_enabled = false;
   int verbosity = 0;
   int tcp_port = 0;
+  int udp_port = 0;
 };
 
 [[nodiscard]] std::vector<std::pair<std::string, std::string>> SettingsRows(

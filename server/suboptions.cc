@@ -187,6 +187,17 @@ Refusal NoChunkedItems(Options& o, const SuboptionRow&, std::string_view) {
 Refusal IdleTimeout(Options& o, const SuboptionRow& row, std::string_view text) {
   return ToInt(row, text, 0, kMaxInt / 1000, &o.idle_timeout_seconds);
 }
+Refusal UdpReplyLimit(Options& o, const SuboptionRow& row, std::string_view text) {
+  const auto bytes = ParseBytes(text, 1);
+  if (!bytes) return {kExitFailure, NotANumber(Flag(row), text)};
+  // No more than the datagrams that a header can count.
+  constexpr uint64_t kMost = uint64_t{65535} * 1392;
+  if (*bytes < 1024 || *bytes > kMost) {
+    return Failure(row, "must be between 1024 and " + std::to_string(kMost) + " bytes");
+  }
+  o.udp_reply_bytes = static_cast<size_t>(*bytes);
+  return {};
+}
 Refusal NoIdleTimeout(Options& o, const SuboptionRow&, std::string_view) {
   return o.idle_timeout_seconds = 0, Refusal{};
 }
@@ -276,6 +287,7 @@ constexpr SuboptionRow kSuboptions[] = {
     {"no_maxconns_fast", kNone, "at the limit of -c let new clients wait", "", NoMaxconnsFast},
     {"idle_timeout", kRequired, "seconds after which an idle client is dropped; 0: never", "0", IdleTimeout},
     {"no_idle_timeout", kNone, "", "", NoIdleTimeout},
+    {"udp_reply_limit", kRequired, "bytes; a longer reply to one datagram becomes an error", "64k", UdpReplyLimit},
     {"track_sizes", kNone, "collect what `stats sizes` shows", "off", TrackSizes},
     {"hot_lru_pct", kRequired, "share of memory for HOT, percent", "20", HotPercent},
     {"warm_lru_pct", kRequired, "share of memory for WARM, percent", "40", WarmPercent},

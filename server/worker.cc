@@ -60,6 +60,9 @@ bool Worker::Start(const std::string& name) {
       },
       this);
   if (!on_wakeup_.Arm() || !on_tick_.ArmTimer(options_.tick_ms)) return false;
+  for (const auto& port : datagrams_) {
+    if (!port->Start(base_.get())) return false;
+  }
   RefreshNow();
   wheel_s_ = now_s();
   pool_.reserve(kPooledBuffers);  // so that giving back never allocates
@@ -117,8 +120,7 @@ void Worker::EndTurn() { GiveBack(std::move(turn_.reply)); }
 std::unique_ptr<Session> Worker::MakeSession(int fd, uint16_t listener,
                                              std::string_view first_bytes) {
   const ListenerTraits& traits = shared_.listeners[listener];
-  const ClientInfo client{fd, listener, traits.protocol, traits.transport};
-  return shared_.factory(context_, client, first_bytes);
+  return MakeSession({fd, listener, traits.protocol, traits.transport}, first_bytes);
 }
 
 std::unique_ptr<TlsStream> Worker::NewTlsStream(int fd, uint16_t listener) const {
@@ -293,6 +295,7 @@ void Worker::DestroyAll(CloseReason reason) {
 void Worker::BeginDrain() {
   if (draining_) return;
   draining_ = true;
+  for (const auto& port : datagrams_) port->Stop();
   on_drained_.ArmTimer(options_.drain_ms);
   waiting_.clear();
   due_.clear();

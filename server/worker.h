@@ -27,6 +27,7 @@
 #include "server/client_counters.h"
 #include "server/client_info.h"
 #include "server/connection.h"
+#include "server/datagram_port.h"
 #include "server/event_loop.h"
 #include "server/tls_credentials.h"
 
@@ -89,6 +90,10 @@ class Worker {
   Worker& operator=(const Worker&) = delete;
   ~Worker();  // stops and joins
 
+  // A UDP socket to serve; before Start().
+  void AddDatagrams(ListeningSocket socket, size_t reply_limit) {
+    datagrams_.push_back(std::make_unique<DatagramPort>(*this, std::move(socket), reply_limit));
+  }
   // False when the system refuses a loop or a thread.
   [[nodiscard]] bool Start(const std::string& name);
   // Takes the sockets over; they are counted in already.
@@ -122,6 +127,10 @@ class Worker {
   // The session of a client whose first bytes are there.
   [[nodiscard]] std::unique_ptr<Session> MakeSession(int fd, uint16_t listener,
                                                      std::string_view first_bytes);
+  [[nodiscard]] std::unique_ptr<Session> MakeSession(const ClientInfo& client,
+                                                     std::string_view first_bytes) {
+    return shared_.factory(context_, client, first_bytes);
+  }
   // Null when there is no memory.  REQUIRES: the listener's transport is kTls.
   [[nodiscard]] std::unique_ptr<TlsStream> NewTlsStream(int fd, uint16_t listener) const;
   // The front of `parts` in one piece, which is good until the next call: at least a record's worth
@@ -177,6 +186,7 @@ class Worker {
   Event on_retry_;
   Event on_due_;
   Event on_drained_;
+  std::vector<std::unique_ptr<DatagramPort>> datagrams_;
   std::unique_ptr<char[]> scratch_;
   std::unique_ptr<char[]> record_;  // null until NextRecord() has something to put together
   Turn turn_;

@@ -21,18 +21,27 @@ bool Close(Frame& frame, std::string_view input) {
   return true;
 }
 
+// How long a line that begins like this may be, without its '\n'; npos: as long as it likes.
+size_t LongestLine(std::string_view line) {
+  const size_t bytes = line.size();
+  SkipBlanks(line);
+  const size_t blanks = bytes - line.size();
+  if (line.starts_with("get ") || line.starts_with("gets ")) {
+    return blanks <= kMaxLeadingBlanks ? std::string_view::npos : kMaxOpenLine;
+  }
+  const bool touches = line.starts_with("gat ") || line.starts_with("gats ");
+  return touches && blanks == 0 ? kMaxTouchLine : kMaxOpenLine;
+}
+
 // No line end among the first bytes: wait, or hang up, or answer the keys of a get as they come.
 bool FrameOpenLine(std::string_view input, Frame& frame) {
-  if (input.size() <= kMaxOpenLine) return false;
+  const size_t longest = LongestLine(input);
+  if (input.size() > longest) return Close(frame, input);
+  if (longest != std::string_view::npos || input.size() < Session::kMaxPending) return false;
   std::string_view line = input;
   SkipBlanks(line);
   const size_t blanks = input.size() - line.size();
-  const bool is_get = line.starts_with("get ");
-  if (blanks > kMaxLeadingBlanks || (!is_get && !line.starts_with("gets "))) {
-    return Close(frame, input);
-  }
-  if (input.size() < Session::kMaxPending) return false;
-  frame.command = FindCommand(is_get ? "get" : "gets");
+  frame.command = FindCommand(line.substr(0, line.find(' ')));
   frame.bytes = blanks + frame.command->name.size() + 1;
   frame.kind = FrameKind::kOpenKeys;
   if (blanks > 0) {
@@ -172,8 +181,8 @@ bool ReadFrame(std::string_view input, Frame& frame) {
   const std::string_view name = line.substr(0, line.find(' '));
   const std::string_view args = line.substr(name.size());
   frame.command = FindCommand(name);
-  const bool keys = frame.command != nullptr && frame.command->shape == Shape::kKeys;
-  if (frame.bytes > kMaxLine && !keys) return Close(frame, input);
+  // Alike whether the line came whole or in pieces.
+  if (newline > kMaxOpenLine && newline > LongestLine(line)) return Close(frame, input);
   if (frame.command == nullptr) return FrameUnknown(line, frame);
   switch (frame.command->shape) {
     case Shape::kWords:

@@ -18,7 +18,7 @@ namespace larder::memcache {
 // key as they come.  That is an intended difference to memcached, which buffers such a line whole:
 // with a key too long somewhere in it, the keys before it have been answered already.
 inline constexpr size_t kMaxOpenLine = 2048;
-inline constexpr size_t kMaxLine = 16 << 10;
+inline constexpr size_t kMaxTouchLine = 16 << 10;  // of gat and gats
 inline constexpr size_t kMaxLeadingBlanks = 100;
 inline constexpr size_t kMinLine = 4;  // its end included
 

@@ -98,8 +98,7 @@ class Client {
   // `piece`: how many bytes arrive at a time.
   explicit Client(World& world, size_t piece = std::string_view::npos,
                   Dialect dialect = Dialect::kText)
-      : world_(world),
-        session_((dialect == Dialect::kText ? memcache::MakeSession : memcache::MakeBinarySession)(
+      : session_((dialect == Dialect::kText ? memcache::MakeSession : memcache::MakeBinarySession)(
             world.store, world.context, world.host, world.session_options)),
         piece_(piece) {}
 
@@ -117,7 +116,6 @@ class Client {
   void Run(std::string& answer);
   void Send(std::string& answer);
 
-  World& world_;
   std::unique_ptr<Session> session_;
   size_t piece_;
   ReplyBuffer out_;

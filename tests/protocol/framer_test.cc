@@ -95,7 +95,7 @@ TEST_CASE("a line that does not end is waited for, hung up on, or answered as it
   const std::string other(kMaxOpenLine, 'x');
   CHECK(IsIncomplete(other));
   CHECK(Framed(other + "x").kind == FrameKind::kClose);
-  CHECK(Framed("set " + std::string(kMaxLine, 'x') + "\r\n").kind == FrameKind::kClose);
+  CHECK(Framed("set " + std::string(kMaxOpenLine, 'x') + "\r\n").kind == FrameKind::kClose);
 }
 
 TEST_CASE("the keys of a line are found one by one", "[protocol][framer]") {

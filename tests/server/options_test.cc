@@ -128,7 +128,7 @@ TEST_CASE("what cannot be done is refused with memcached's exit code", "[server]
       {{"-I", "1500k"}, 64, "multiple"},
       {{"-I", "1k"}, 64, "chunk"},
       {{"-m", "1"}, 64, "1/2 of memory"},
-      {{"-U", "11211"}, 64, "UDP is not supported yet"},
+      {{"-U", "70000"}, 64, "Invalid UDP port number 70000"},
       {{"-S"}, 64, "not supported yet"},
       {{"-Y", "file"}, 64, "not supported yet"},
       {{"-Z"}, 64, "ssl_chain_cert"},

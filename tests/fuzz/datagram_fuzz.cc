@@ -1,0 +1,41 @@
+// tests/fuzz/datagram_fuzz.cc — a UDP datagram of any bytes: its frame, the conversation in it, and
+// the limit of what it can make a server say.
+
+#include <cstdint>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+
+#include "server/datagram_frame.h"
+#include "server/datagram_port.h"
+#include "tests/protocol/fixture.h"
+
+namespace larder::test {
+namespace {
+
+constexpr size_t kLimit = 8192;
+
+void Serve(std::string_view datagram) {
+  static World* const world = new World([] {
+    StoreOptions options = World::Small();
+    options.memory_bytes = 8 << 20;
+    return options;
+  }());
+  static ReplyBuffer* const reply = new ReplyBuffer;
+  const auto request = server::ReadDatagram(datagram);
+  if (!request) return;
+  const auto session =
+      memcache::MakeSession(world->store, world->context, world->host, world->session_options);
+  std::string text;
+  (void)server::Converse(*session, request->payload, kLimit, *reply, &text);
+  if (text.size() > kLimit) std::abort();
+  reply->Clear();
+}
+
+}  // namespace
+}  // namespace larder::test
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  larder::test::Serve({reinterpret_cast<const char*>(data), size});
+  return 0;
+}
