@@ -10,7 +10,7 @@ RUN scripts/build release && strip build/release/larder
 FROM debian:12-slim
 RUN apt-get update \
   && apt-get install -y --no-install-recommends \
-    libabsl20220623 libevent-core-2.1-7 libevent-pthreads-2.1-7 libssl3 \
+    libabsl20220623 libevent-core-2.1-7 libevent-pthreads-2.1-7 libsasl2-2 libsasl2-modules libssl3 \
   && rm -rf /var/lib/apt/lists/* \
   && groupadd --system --gid 11211 larder \
   && useradd --system --uid 11211 --gid larder --no-create-home --shell /usr/sbin/nologin larder

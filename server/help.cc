@@ -61,15 +61,16 @@ std::string HelpText() {
       "  larder -m 4g -c 16384                 4 GiB of items, 16384 clients\n"
       "  larder -l 127.0.0.1 -p 11311 -vv      for trying things out\n"
       "  larder -s /run/larder.sock -a 770     no TCP, one socket file\n"
-      "\nSignals: TERM, INT and USR1 end it cleanly; HUP is ignored for now.\n";
+      "\nSignals: TERM, INT and USR1 end it cleanly; HUP reads users and\n"
+      "certificates again.\n";
   return text;
 }
 
 std::string LicenceText() {
   return VersionText() +
          "Its licence is in the file LICENSE that comes with it.\n"
-         "It links libevent (BSD, 3 clauses), Abseil (Apache 2.0), CLI11 (BSD, 3 clauses) and\n"
-         "xxHash (BSD, 2 clauses).\n";
+         "It links libevent (BSD, 3 clauses), Abseil (Apache 2.0), CLI11 (BSD, 3 clauses), xxHash\n"
+         "(BSD, 2 clauses), OpenSSL (Apache 2.0) and Cyrus SASL (BSD, 4 clauses).\n";
 }
 
 std::string VersionText() {

@@ -69,6 +69,12 @@ void SayWhatRuns(Server& server) {
 void OnHangup(Server& server) {
   TheLog().Reopen();
   SayDetail("SIGHUP: the log was opened again");
+  if (const auto users = server.ReloadUsers(); users && users->ok()) {
+    SayDetail("SIGHUP: users read again");
+  } else if (users) {
+    const auto why = users->message();
+    SayWarning("SIGHUP: the users stay who they were: " + std::string(why.data(), why.size()));
+  }
   if (!server.options().tls.enabled) return;
   const std::string answer = server.RefreshCerts();
   if (answer == "OK") return SayDetail("SIGHUP: certificates: OK");
@@ -95,6 +101,9 @@ int Serve(Options options, Daemon& daemon) {
   (void)TheLog().Start();  // without a thread of its own it works on
   const SystemClock clock;
   const std::string pid_path = options.pid_file;
+  if (const char* path = getenv("MEMCACHED_SASL_PWDB"); path != nullptr) {
+    options.sasl_password_file = path;
+  }
   Server server(std::move(options), clock, {}, &TheLog());
   if (const Refusal refusal = server.Start(); refusal.refused()) return Fail(refusal);
   PidFile pid_file;

@@ -82,6 +82,7 @@ Refusal SetConnections(Options& options, std::string_view text) {
 }
 
 Refusal SetProtocol(Options& options, std::string_view text) {
+  options.is_protocol_given = true;
   if (text == "auto") {
     options.protocol = BindingProtocol::kAuto;
   } else if (text == "ascii") {
@@ -174,6 +175,11 @@ Refusal SetNoCas(Options& o, std::string_view) { return o.store.use_cas = false,
 Refusal SetNoFlush(Options& o, std::string_view) { return o.flush_enabled = false, Refusal{}; }
 Refusal SetNoDump(Options& o, std::string_view) { return o.dump_enabled = false, Refusal{}; }
 Refusal SetTls(Options& o, std::string_view) { return o.tls.enabled = true, Refusal{}; }
+Refusal SetSasl(Options& o, std::string_view) { return o.sasl = true, Refusal{}; }
+Refusal SetPasswordFile(Options& o, std::string_view text) {
+  if (text.empty()) return Usage("-Y: the path of the file is missing");
+  return o.password_file = text, Refusal{};
+}
 Refusal SetNoWatch(Options& o, std::string_view) { return o.watch_enabled = false, Refusal{}; }
 Refusal SetLargePages(Options& o, std::string_view) {
   return o.store.preallocate = true, Refusal{};
@@ -192,12 +198,6 @@ Refusal SetShutdown(Options& o, std::string_view) {
 // -h, -i and -V end the run before any row is applied.
 Refusal Nothing(Options& /*options*/, std::string_view /*text*/) { return {}; }
 
-Refusal RefuseSasl(Options&, std::string_view) {
-  return Usage("-S: SASL authentication is not supported yet");
-}
-Refusal RefuseAuthFile(Options&, std::string_view) {
-  return Usage("-Y: authentication by a file of users is not supported yet");
-}
 Refusal RefuseMemoryFile(Options&, std::string_view) {
   return Usage("-e: keeping items over a restart is not supported yet");
 }
@@ -258,9 +258,13 @@ constexpr OptionRow kRows[] = {
     {'o', "extended", "list", kWork, "suboptions, cut at commas; listed below", "",
      "-o idle_timeout=300,track_sizes", ApplySuboptions},
 
-    {'S', "enable-sasl", "", kSecurity, "SASL authentication (not there yet)", "", "", RefuseSasl},
-    {'Y', "auth-file", "file", kSecurity, "users and passwords (not there yet)", "", "",
-     RefuseAuthFile},
+    {'S', "enable-sasl", "", kSecurity,
+     "SASL: clients must authenticate themselves, by the binary protocol only; users are SASL's, "
+     "or those of the file that MEMCACHED_SASL_PWDB names",
+     "", "", SetSasl},
+    {'Y', "auth-file", "file", kSecurity,
+     "users, a line user:password each, read again on SIGHUP; text protocol only", "",
+     "-Y /etc/larder/users", SetPasswordFile},
     {'Z', "enable-ssl", "", kSecurity, "TLS on every TCP listener but those with notls:", "",
      "-Z -o ssl_chain_cert=cert.pem,ssl_key=key.pem", SetTls},
     {'F', "disable-flush-all", "", kSecurity, "refuse flush_all", "", "", SetNoFlush},

@@ -144,6 +144,33 @@ Refusal ApplyBelow(const std::vector<std::string>& words, const Environment& env
   return {};
 }
 
+// Who must authenticate himself can do so in one protocol only: the other would be a way around.
+Refusal CheckAuthentication(Options& options) {
+  const bool is_text = !options.password_file.empty();
+  if (!options.sasl && !is_text) return {};
+  if (options.sasl && is_text) {
+    return {kExitUsage, "-S and -Y: there can be only one of them"};
+  }
+  const BindingProtocol only = is_text ? BindingProtocol::kAscii : BindingProtocol::kBinary;
+  const std::string refusal =
+      is_text ? "ERROR: You cannot allow the BINARY protocol while using ascii authentication "
+                "tokens."
+              : "ERROR: You cannot allow the ASCII protocol while using SASL.";
+  if (options.is_protocol_given && options.protocol != only) return {kExitUsage, refusal};
+  options.protocol = only;
+  if (options.udp_port != 0) {
+    // A datagram could come from anybody.
+    return {kExitUsage, is_text
+                            ? "Cannot use UDP with ascii authentication enabled (-U 0 to disable)"
+                            : "ERROR: Cannot enable UDP while using binary SASL authentication."};
+  }
+  for (const std::string& text : options.listen) {
+    const auto endpoint = ParseEndpoint(text, 0);
+    if (endpoint.ok() && endpoint->protocol.value_or(only) != only) return {kExitUsage, refusal};
+  }
+  return {};
+}
+
 // Rules that bind several flags.
 Refusal Check(Options& options) {
   const StoreOptions& store = options.store;
@@ -178,6 +205,7 @@ Refusal Check(Options& options) {
     return {kExitUsage, "-p 0 without -s: there would be nothing to listen on"};
   }
   if (Refusal refusal = CheckTls(options); refusal.refused()) return refusal;
+  if (Refusal refusal = CheckAuthentication(options); refusal.refused()) return refusal;
   return CheckListeners(options);
 }
 

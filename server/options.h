@@ -45,6 +45,12 @@ struct Options {
   int idle_timeout_seconds = 0;       // 0: never
   BindingProtocol protocol = BindingProtocol::kAuto;  // -B
   TlsOptions tls;                                     // -Z, ssl_*
+  bool is_protocol_given = false;
+
+  // Authentication.
+  bool sasl = false;               // -S
+  std::string password_file;       // -Y
+  std::string sasl_password_file;  // MEMCACHED_SASL_PWDB; empty: SASL's own configuration
 
   // Process.
   bool daemon = false;      // -d

@@ -99,6 +99,10 @@ Server::Server(Options options, const Clock& clock, const ServerTuning& tuning, 
 Server::~Server() { events_.Stop(); }
 
 Refusal Server::Start() {
+  auto guard = MakeGuard(options_);
+  if (!guard.ok()) return {kExitFailure, Text(guard.status())};
+  guard_ = *std::move(guard);
+  session_options_.authenticator = guard_.get();
   NetworkOptions network;
   if (auto status = EndpointsOf(options_, &network.endpoints); !status.ok()) {
     return {kExitUsage, Text(status)};
@@ -151,6 +155,11 @@ std::unique_ptr<Session> Server::MakeSession(OpContext& context, const ClientInf
       break;
   }
   return nullptr;
+}
+
+std::optional<absl::Status> Server::ReloadUsers() {
+  if (guard_ == nullptr || guard_->path().empty()) return std::nullopt;
+  return guard_->Reload();
 }
 
 void Server::Run() { network_->Run(); }

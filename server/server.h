@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -17,6 +18,7 @@
 #include "core/store.h"
 #include "protocol/memcache/host.h"
 #include "protocol/memcache/session.h"
+#include "server/auth.h"
 #include "server/event_log.h"
 #include "server/log.h"
 #include "server/network.h"
@@ -42,6 +44,9 @@ class Server final : public memcache::Host {
   // Serves until Stop(); then answers what was read, and returns.
   void Run();
   void Stop();
+
+  // Reads the file of users again; a bad one changes nothing.  Null: there is no such file.
+  [[nodiscard]] std::optional<absl::Status> ReloadUsers();
 
   [[nodiscard]] Store& store() { return store_; }
   [[nodiscard]] Network& network() { return *network_; }
@@ -74,7 +79,8 @@ class Server final : public memcache::Host {
   const TimeMs started_ms_;
   const ServerTuning tuning_;
   memcache::SessionOptions session_options_;
-  Log* const log_;  // may be null
+  Log* const log_;                // may be null
+  std::unique_ptr<Guard> guard_;  // null: everybody is let in
   EventLog events_;
   Store store_;
   std::atomic<int> verbosity_;
