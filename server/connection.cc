@@ -255,8 +255,7 @@ Connection::Next Connection::Process(std::string_view input) {
       case SessionState::kWaiting:
         return Settle(input, Next::kWait);
       case SessionState::kWatching:
-        if (!is_watching_) worker_.AddWatcher(*this);
-        is_watching_ = true;
+        BeginToWatch();
         return Settle({}, Next::kRead);
       case SessionState::kClosing:
         is_closing_ = true;
@@ -269,6 +268,11 @@ Connection::Next Connection::Process(std::string_view input) {
 bool Connection::Meet(std::string_view first_bytes) {
   session_ = worker_.MakeSession(fd_, listener_, first_bytes);
   return session_ != nullptr;
+}
+
+void Connection::BeginToWatch() {
+  if (!is_watching_) worker_.AddWatcher(*this);
+  is_watching_ = true;
 }
 
 bool Connection::FeedUpload(std::string_view* input) {

@@ -103,6 +103,7 @@ class Connection : private RingHook {
   Next Process(std::string_view input);
   // Makes the session.  False: the client may not speak like that.
   bool Meet(std::string_view first_bytes);
+  void BeginToWatch();
   // Puts the front of `input` into the upload.  False when the session takes nothing at all.
   bool FeedUpload(std::string_view* input);
   Next Settle(std::string_view rest, Next next);
