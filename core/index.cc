@@ -1,5 +1,7 @@
 #include "core/index.h"
 
+#include <sys/mman.h>
+
 #include <cstdio>
 #include <cstdlib>
 
@@ -22,13 +24,6 @@ void IndexStripe::Init(Bucket* buckets, size_t capacity, Bucket* overflow, size_
   overflow_capacity_ = static_cast<uint32_t>(overflow_capacity);
   settled_.store(start, std::memory_order_relaxed);
   target_.store(start, std::memory_order_relaxed);
-}
-
-void IndexStripe::SetTag(Bucket& bucket, unsigned index, uint8_t tag) {
-  auto& word = bucket.tags[index / 4];
-  const unsigned shift = index % 4 * 8;
-  const uint32_t cleared = word.load(std::memory_order_relaxed) & ~(uint32_t{0xff} << shift);
-  word.store(cleared | uint32_t{tag} << shift, std::memory_order_relaxed);
 }
 
 bool IndexStripe::Place(Bucket& home, uint8_t tag, Handle handle) {
@@ -103,6 +98,18 @@ void IndexStripe::StartGrowing() {
   if (target <= settled) return;
   target_.store(target, std::memory_order_relaxed);
   frontier_.store(target, std::memory_order_relaxed);
+}
+
+void IndexStripe::Populate() {
+  constexpr size_t kOverflowing = 16;  // so many buckets for each one that overflows
+  const auto touch = [](Bucket* first, size_t count) {
+    const size_t before = reinterpret_cast<uintptr_t>(first) % kSystemPage;
+    // When it fails they come a page at a time, as they are needed.
+    (void)madvise(reinterpret_cast<char*>(first) - before, before + count * kBucketBytes,
+                  MADV_POPULATE_WRITE);
+  };
+  touch(buckets_, buckets());
+  touch(overflow_, std::min<size_t>(overflow_capacity_, buckets() / kOverflowing));
 }
 
 size_t IndexStripe::MemoryBytes() const {

@@ -64,6 +64,11 @@ class IndexStripe {
   // False when the address space is used up (far beyond the memory limit's worth of items).
   template <typename HashOf>
   bool Insert(uint64_t hash, Handle handle, HashOf&& hash_of);
+  // Adds an entry unless same_key(handle) is true for one with its tag: then kThere.  For filling a
+  // stripe that began large enough: it does not grow here.
+  enum class Added : uint8_t { kDone, kThere, kFull };
+  template <typename SameKey>
+  Added AddNew(uint64_t hash, Handle handle, SameKey&& same_key);
   // Takes the entry out.
   void Remove(uint64_t hash, Slot slot);
 
@@ -80,6 +85,9 @@ class IndexStripe {
   // some before it.
   template <typename Visit>
   uint64_t VisitPlace(uint64_t place, Visit&& visit) const;
+
+  // Touches all of its memory at once, for many entries to come.
+  void Populate();
 
   [[nodiscard]] size_t size() const { return size_; }
   [[nodiscard]] size_t buckets() const { return target_.load(std::memory_order_relaxed); }

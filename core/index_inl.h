@@ -34,6 +34,13 @@ inline unsigned IndexStripe::Matching(const Bucket& bucket, uint8_t tag) {
 #endif
 }
 
+inline void IndexStripe::SetTag(Bucket& bucket, unsigned index, uint8_t tag) {
+  auto& word = bucket.tags[index / 4];
+  const unsigned shift = index % 4 * 8;
+  const uint32_t cleared = word.load(std::memory_order_relaxed) & ~(uint32_t{0xff} << shift);
+  word.store(cleared | uint32_t{tag} << shift, std::memory_order_relaxed);
+}
+
 template <typename Matches>
 IndexStripe::Slot IndexStripe::Find(uint64_t hash, Matches&& matches) const {
   const uint8_t tag = TagOf(hash);
@@ -93,6 +100,28 @@ bool IndexStripe::Insert(uint64_t hash, Handle handle, HashOf&& hash_of) {
   if (!Place(buckets_[PlaceOf(hash)], TagOf(hash), handle)) return false;
   ++size_;
   return true;
+}
+
+template <typename SameKey>
+IndexStripe::Added IndexStripe::AddNew(uint64_t hash, Handle handle, SameKey&& same_key) {
+  const uint8_t tag = TagOf(hash);
+  Bucket& home = buckets_[PlaceOf(hash)];
+  for (Bucket* bucket = &home; bucket != nullptr; bucket = Overflow(*bucket)) {
+    for (unsigned found = Matching(*bucket, tag); found != 0; found &= found - 1) {
+      const auto index = static_cast<unsigned>(std::countr_zero(found));
+      if (same_key(bucket->handles[index].load(std::memory_order_relaxed))) return Added::kThere;
+    }
+    const unsigned free = Matching(*bucket, 0);
+    if (free == 0) continue;
+    const auto index = static_cast<unsigned>(std::countr_zero(free));
+    bucket->handles[index].store(handle, std::memory_order_relaxed);
+    SetTag(*bucket, index, tag);
+    ++size_;
+    return Added::kDone;
+  }
+  if (!Place(home, tag, handle)) return Added::kFull;
+  ++size_;
+  return Added::kDone;
 }
 
 template <typename HashOf>

@@ -271,7 +271,9 @@ void Store::Impl::MovePiece(Item* item, Handle from, Handle to) {
 }
 
 LimitResult Store::Impl::SetMemoryLimit(uint64_t bytes) {
-  if (options_.preallocate || options_.lock_memory) return LimitResult::kFixed;
+  if (options_.preallocate || options_.lock_memory || options_.memory_file != nullptr) {
+    return LimitResult::kFixed;
+  }
   const uint64_t reach = (pool_.capacity() - 1) * uint64_t{kPageBytes};  // page 0 is not used
   if (bytes > reach || bytes / 2 < options_.max_item_bytes) return LimitResult::kOutOfReach;
   pool_.SetLimit(bytes);

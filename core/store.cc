@@ -319,6 +319,8 @@ StoreTuning& Store::tuning() { return impl_->tuning_; }
 LimitResult Store::SetMemoryLimit(uint64_t bytes) { return impl_->SetMemoryLimit(bytes); }
 ReassignResult Store::Reassign(int64_t from, int64_t to) { return impl_->Reassign(from, to); }
 bool Store::StartCrawl() { return impl_->StartCrawl(); }
+const RestoreReport& Store::restore_report() const { return impl_->restored_.report; }
+absl::Status Store::Save(uint64_t* items) { return impl_->Save(items); }
 void Store::RunMaintenance(OpContext& ctx) { impl_->RunAll(ctx); }
 void Store::CheckInvariants() const { impl_->CheckInvariants(); }
 

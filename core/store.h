@@ -18,10 +18,12 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "core/base/clock.h"
 #include "core/base/hash.h"
 #include "core/events.h"
 #include "core/hot_keys.h"
+#include "core/memory/memory_file.h"
 #include "core/thread_stats.h"
 #include "core/tuning.h"
 
@@ -66,6 +68,20 @@ struct StoreOptions {
   bool background = true;         // false: no thread of its own, RunMaintenance() instead
   uint64_t hash_seed = 0;         // 0: random
   EventSource* events = nullptr;  // of the background threads; outlives the store
+  // Keeps the items over a restart; none: they end with the process.
+  std::shared_ptr<MemoryFile> memory_file;
+  // Told now and then, by the thread that waits, how far a restart or the stop before it has come.
+  std::function<void(const std::string& line)> progress;
+};
+
+// How a store with a memory file began.
+struct RestoreReport {
+  enum class Outcome : uint8_t { kNoFile, kNewFile, kRestored, kRefused };
+  Outcome outcome = Outcome::kNoFile;
+  uint64_t items = 0;    // that are here again
+  uint64_t expired = 0;  // of them, those whose time was over meanwhile: they go soon
+  uint64_t ms = 0;
+  std::string refusal;  // which file, where in it, and why
 };
 
 // What a thread brings to each call.  Its owner refreshes `now` once a batch.
@@ -262,7 +278,7 @@ enum class UploadRefusal : uint8_t {
 // What SetMemoryLimit() says to a new limit.
 enum class LimitResult : uint8_t {
   kDone,
-  kFixed,       // all memory was taken at the start
+  kFixed,       // all memory was taken at the start, or is a memory file
   kOutOfReach,  // above the address space reserved at the start, or too small for -I
 };
 
@@ -407,6 +423,13 @@ class Store {
   // Bytes that an item of this shape takes from its class: header, options, key and value.
   [[nodiscard]] size_t ItemBytes(size_t key_bytes, size_t value_bytes, bool flags,
                                  bool expires) const;
+
+  // What became of the memory file's items.
+  [[nodiscard]] const RestoreReport& restore_report() const;
+  // Ends the background work and leaves everything in the memory file for the next start; how many
+  // items there are goes to *items.  REQUIRES: a memory file; no upload, no pin and no other thread
+  // is left.  Afterwards the store may only be destroyed.
+  [[nodiscard]] absl::Status Save(uint64_t* items);
 
   // One round of everything that the background threads do; for tests (background = false).
   void RunMaintenance(OpContext& ctx);

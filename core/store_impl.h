@@ -21,6 +21,7 @@
 #include "core/memory/page_pool.h"
 #include "core/memory/slab_class.h"
 #include "core/memory/slab_sizes.h"
+#include "core/restart.h"
 #include "core/store.h"
 
 namespace larder {
@@ -151,6 +152,9 @@ class Store::Impl {
   void NoteCrawl(OpContext& ctx, uint64_t examined, uint64_t reclaimed, uint64_t ms);
   void NotePageMove(OpContext& ctx, size_t from, size_t to);
 
+  // --- Restart (store_restart.cc) ---
+  absl::Status Save(uint64_t* items);
+
   // --- Dumps (walk.cc) ---
   bool WalkSome(OpContext& ctx, const WalkFilter& filter, WalkCursor* cursor,
                 std::vector<ItemInfo>* out);
@@ -165,7 +169,7 @@ class Store::Impl {
   friend class Store;
   friend class ChunkSource;
   friend class UploadImpl;
-  friend class Evacuation;
+  friend class Restorer;
 
   // --- Under a stripe's lock (store.cc) ---
   // The live item of `key`; a dead one is unlinked on the way.
@@ -323,7 +327,19 @@ class Store::Impl {
   // By the holder of the key's lock.
   [[nodiscard]] ItemInfo InfoOf(Handle handle, TimeMs now);
 
+  // What a memory file says, before there is a store to put it into.
+  struct Restored {
+    std::unique_ptr<SavedStore> saved;  // null: nothing to restore
+    RestoreReport report;
+  };
+  static Restored ReadMemoryFile(const StoreOptions& options);
+  static uint64_t HashSeed(const StoreOptions& options, const Restored& restored);
+  // Takes the saved items over, or refuses them and leaves everything empty.
+  void Restore();
+  [[nodiscard]] SavedStore Describe();
+  void InitClasses();
   void ReserveIndex();
+  void ReleaseIndex();
   void StartThreads();
   void StopThreads();
   void ThreadMain(void (Impl::*round)(OpContext&), unsigned idle_ms);
@@ -348,6 +364,7 @@ class Store::Impl {
   const Clock& clock_;
   StatsRegistry stats_;
   HotKeys hot_keys_;
+  Restored restored_;
   const KeyHasher hasher_;
   PagePool pool_;
   const SlabSizes sizes_;

@@ -23,7 +23,7 @@ static_assert(Item::kHeaderBytes + Item::OptionBytes(kOptionMask) + kMaxKeyBytes
 
 uint64_t RandomSeed() {
   uint64_t seed = 0;
-  if (getrandom(&seed, sizeof seed, 0) != sizeof seed) seed = 0x9e3779b97f4a7c15ULL;
+  if (getrandom(&seed, sizeof seed, 0) != sizeof seed || seed == 0) seed = 0x9e3779b97f4a7c15ULL;
   return seed;
 }
 
@@ -63,10 +63,12 @@ Store::Impl::Impl(Store* facade, const StoreOptions& options, const Clock& clock
       options_(options),
       clock_(clock),
       hot_keys_(clock),
-      hasher_(options.hash_seed != 0 ? options.hash_seed : RandomSeed()),
+      restored_(ReadMemoryFile(options)),
+      hasher_(HashSeed(options, restored_)),
       pool_({.limit_bytes = options.memory_bytes,
              .preallocate = options.preallocate,
-             .lock = options.lock_memory}),
+             .lock = options.lock_memory,
+             .file = options.memory_file != nullptr ? options.memory_file->fd() : -1}),
       sizes_(Item::kHeaderBytes + (options.use_cas ? 8 : 0) + options.min_chunk_payload,
              std::max(options.max_chunk_bytes, kLeastLargestChunk), options.growth_factor,
              pool_.space().granule(), options.chunk_sizes),
@@ -77,13 +79,24 @@ Store::Impl::Impl(Store* facade, const StoreOptions& options, const Clock& clock
       stripe_mask_(stripe_count_ - 1),
       stripes_(std::make_unique<Stripe[]>(stripe_count_)),
       size_histogram_(options.track_sizes ? kSizeSteps : 0) {
-  for (size_t id = 1; id <= sizes_.count(); ++id) {
-    classes_[id].Init(static_cast<uint16_t>(id), sizes_.sizes()[id], pool_.space(), pages_.get());
-  }
+  InitClasses();
   ReserveIndex();
+  if (restored_.saved != nullptr) Restore();
+  pool_.Preallocate();
   stats_.SetPrefixDelimiter(options_.prefix_delimiter);
   stats_.CollectPrefixes(options_.prefix_stats);
   if (options_.background) StartThreads();
+}
+
+uint64_t Store::Impl::HashSeed(const StoreOptions& options, const Restored& restored) {
+  if (restored.saved != nullptr) return restored.saved->hash_seed;
+  return options.hash_seed != 0 ? options.hash_seed : RandomSeed();
+}
+
+void Store::Impl::InitClasses() {
+  for (size_t id = 1; id <= sizes_.count(); ++id) {
+    classes_[id].Init(static_cast<uint16_t>(id), sizes_.sizes()[id], pool_.space(), pages_.get());
+  }
 }
 
 void Store::Impl::ReserveIndex() {
@@ -100,11 +113,17 @@ void Store::Impl::ReserveIndex() {
   // Stripes start at different sizes, so that they grow at different times.
   constexpr size_t kLeastStart = 43;
   constexpr size_t kMostStart = 64;
+  // With items to come, large enough for them: half of the way to where it would grow next.
+  constexpr size_t kRestoredEighths = 68;  // entries a bucket, times 8
+  const uint64_t to_come = restored_.saved != nullptr ? restored_.saved->items : 0;
+  const size_t scale = std::clamp<size_t>(to_come * 8 / stripe_count_ / kRestoredEighths,
+                                          kLeastStart, buckets * kLeastStart / kMostStart);
   uint64_t bytes = 0;
   for (size_t i = 0; i < stripe_count_; ++i) {
     char* base = static_cast<char*>(index_mapping_) + i * stripe_bytes;
     auto* main = reinterpret_cast<IndexStripe::Bucket*>(base);
-    const auto start = static_cast<uint32_t>(kLeastStart + i % (kMostStart - kLeastStart + 1));
+    const size_t spread = i % (kMostStart - kLeastStart + 1);
+    const auto start = static_cast<uint32_t>(scale + scale * spread / kLeastStart);
     StripeLock lock(stripes_[i].mutex);
     stripes_[i].index.Init(main, buckets, main + buckets, buckets, start);
     bytes += stripes_[i].index.MemoryBytes();
@@ -118,8 +137,10 @@ Store::Impl::~Impl() {
 #ifndef NDEBUG
   CheckInvariants();
 #endif
-  munmap(index_mapping_, index_mapping_bytes_);
+  ReleaseIndex();
 }
+
+void Store::Impl::ReleaseIndex() { munmap(index_mapping_, index_mapping_bytes_); }
 
 StoreInfo Store::Impl::Info() {
   StoreInfo info;

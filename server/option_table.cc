@@ -198,8 +198,10 @@ Refusal SetShutdown(Options& o, std::string_view) {
 // -h, -i and -V end the run before any row is applied.
 Refusal Nothing(Options& /*options*/, std::string_view /*text*/) { return {}; }
 
-Refusal RefuseMemoryFile(Options&, std::string_view) {
-  return Usage("-e: keeping items over a restart is not supported yet");
+Refusal SetMemoryFile(Options& o, std::string_view text) {
+  if (text.empty()) return Usage("-e: the name of a file is missing");
+  o.memory_file = text;
+  return {};
 }
 
 constexpr auto kNetwork = OptionGroup::kNetwork;
@@ -247,8 +249,8 @@ constexpr OptionRow kRows[] = {
      SetLockMemory},
     {'C', "disable-cas", "", kMemory, "keep no CAS numbers: 8 bytes less an item", "", "",
      SetNoCas},
-    {'e', "memory-file", "file", kMemory, "keep items over a restart (not there yet)", "", "",
-     RefuseMemoryFile},
+    {'e', "memory-file", "file", kMemory, "keep items in this file over a restart", "",
+     "-e /dev/shm/larder", SetMemoryFile},
 
     {'t', "threads", "num", kWork, "worker threads", "one a core", "-t 4", SetThreads},
     {'R', "max-reqs-per-event", "num", kWork, "accepted; batches are bounded by bytes here", "20",

@@ -30,6 +30,7 @@ inline constexpr int kExitOsError = 71;
 struct Options {
   // The engine: -m -I -f -n -C -M -k -L and the -o suboptions about memory.
   StoreOptions store;
+  std::string memory_file;  // -e; main opens it
 
   // Network.
   bool port_given = false;

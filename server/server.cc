@@ -166,6 +166,11 @@ void Server::Run() { network_->Run(); }
 
 void Server::Stop() { network_->Stop(); }
 
+absl::Status Server::SaveItems(uint64_t* items) {
+  network_.reset();  // and with it what clients have pinned or sent by halves
+  return store_.Save(items);
+}
+
 std::string Server::PortLines() const {
   std::string lines;
   for (const ListenerRow& one : listeners_) {

@@ -44,6 +44,9 @@ class Server final : public memcache::Host {
   // Serves until Stop(); then answers what was read, and returns.
   void Run();
   void Stop();
+  // Lets every client go and leaves the items in the memory file.  REQUIRES: a memory file, and
+  // that Run() has returned or Start() failed.  Only the destructor may follow.
+  [[nodiscard]] absl::Status SaveItems(uint64_t* items);
 
   // Reads the file of users again; a bad one changes nothing.  Null: there is no such file.
   [[nodiscard]] std::optional<absl::Status> ReloadUsers();

@@ -145,7 +145,7 @@ const SettingRow kRows[] = {
     LARDER_ROW(ssl_kernel_tls, YesNo(s.o.tls.kernel_tls)),
     LARDER_ROW(ssl_min_version, "tlsv1." + Num(s.o.tls.min_version)),
     LARDER_ROW(num_napi_ids, OrNull(s.o.napi_ids)),
-    LARDER_ROW(memory_file, "(null)"),
+    LARDER_ROW(memory_file, OrNull(s.o.memory_file)),
     LARDER_ROW(client_flags_size, "4"),
 };
 

@@ -1,8 +1,11 @@
 #include "core/memory/page_pool.h"
 
+#include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 
@@ -22,10 +25,15 @@ unsigned ShiftFor(uint64_t bytes) {
 
 }  // namespace
 
+uint64_t PagePool::FileBytes(uint64_t limit_bytes) {
+  return (std::max<uint64_t>(kMinPages, limit_bytes / kPageBytes) + 1) * kPageBytes;
+}
+
 PagePool::PagePool(const Options& options) : options_(options), limit_bytes_(options.limit_bytes) {
   const unsigned shift = ShiftFor(options.limit_bytes);
   const uint64_t addressable = (uint64_t{1} << 32) << shift;
-  uint64_t bytes = std::max(options.limit_bytes * kRaiseFactor, kLeastReserveBytes);
+  uint64_t bytes = has_file() ? FileBytes(options.limit_bytes)
+                              : std::max(options.limit_bytes * kRaiseFactor, kLeastReserveBytes);
   bytes = std::min(bytes, addressable - 2 * kPageBytes);
   void* mapping = MAP_FAILED;
   // Address space may be limited (ulimit -v): less of it still serves the limit that was asked for.
@@ -44,15 +52,61 @@ PagePool::PagePool(const Options& options) : options_(options), limit_bytes_(opt
   char* base = mapping_ + ((kPageBytes - address % kPageBytes) % kPageBytes);
   capacity_ = (mapping_bytes_ - static_cast<size_t>(base - mapping_)) / kPageBytes;
   space_ = ChunkSpace(base, shift);
-  if (options_.preallocate) {
-    std::vector<PageIndex> all;
-    for (PageIndex page = Acquire(); page != kNoPage; page = Acquire()) {
-      madvise(space_.PageAddress(page), kPageBytes, MADV_HUGEPAGE);
-      for (size_t at = 0; at < kPageBytes; at += 4096) space_.PageAddress(page)[at] = 0;
-      all.push_back(page);
-    }
-    for (auto page = all.rbegin(); page != all.rend(); ++page) Release(*page);
+  if (!has_file()) return;
+  capacity_ = FileBytes(options.limit_bytes) / kPageBytes;
+  if (mmap(base, capacity_ * kPageBytes, PROT_NONE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE,
+           options_.file, 0) == MAP_FAILED) {
+    std::perror("larder: cannot map the memory file (-e)");
+    std::exit(71);
   }
+}
+
+void PagePool::Abandon() {
+  const MutexLock lock(mutex_);
+  unbacked_.clear();
+  next_fresh_ = 1;
+  highest_.store(0, std::memory_order_relaxed);
+  backed_.store(0, std::memory_order_relaxed);
+}
+
+void PagePool::Preallocate() {
+  if (!options_.preallocate) return;
+  std::vector<PageIndex> all;
+  for (PageIndex page = Acquire(); page != kNoPage; page = Acquire()) {
+    madvise(space_.PageAddress(page), kPageBytes, MADV_HUGEPAGE);
+    for (size_t at = 0; at < kPageBytes; at += 4096) space_.PageAddress(page)[at] = 0;
+    all.push_back(page);
+  }
+  for (auto page = all.rbegin(); page != all.rend(); ++page) Release(*page);
+}
+
+bool PagePool::Adopt(const std::vector<PageIndex>& used) {
+  const MutexLock lock(mutex_);
+  if (used.empty()) return true;
+  const PageIndex highest = used.back();
+  if (mprotect(space_.PageAddress(1), highest * kPageBytes, PROT_READ | PROT_WRITE) != 0) {
+    return false;
+  }
+  // A hole, such as a copy of the file may have, is filled now: later there may be no room for it.
+  struct stat status {};
+  if (fstat(options_.file, &status) != 0) return false;
+  const bool has_holes = static_cast<uint64_t>(status.st_blocks) * 512 < used.size() * kPageBytes;
+  auto next = used.begin();
+  for (PageIndex page = 1; page <= highest; ++page) {
+    if (*next == page) {
+      if (has_holes && !Open(page)) return false;
+      if (options_.lock) mlock(space_.PageAddress(page), kPageBytes);
+      ++next;
+    } else {
+      GiveBack(page, 1);
+      unbacked_.push_back(page);
+    }
+  }
+  next_fresh_ = highest + 1;
+  if (next_fresh_ < capacity_) GiveBack(next_fresh_, capacity_ - next_fresh_);
+  highest_.store(highest, std::memory_order_relaxed);
+  backed_.store(used.size(), std::memory_order_relaxed);
+  return true;
 }
 
 PagePool::~PagePool() { munmap(mapping_, mapping_bytes_); }
@@ -62,7 +116,8 @@ size_t PagePool::LimitPages() const {
   const uint64_t uncharged = limit * kUnchargedPercent / 100;
   const uint64_t index = index_bytes_.load(std::memory_order_relaxed);
   const uint64_t charged = std::min(limit, index > uncharged ? index - uncharged : 0);
-  return std::max(kMinPages, static_cast<size_t>((limit - charged) / kPageBytes));
+  const size_t pages = std::max(kMinPages, static_cast<size_t>((limit - charged) / kPageBytes));
+  return std::min(pages, room_pages_.load(std::memory_order_relaxed));
 }
 
 size_t PagePool::ExcessPages() const {
@@ -82,19 +137,44 @@ PageIndex PagePool::Acquire() {
     return page;
   }
   if (backed_pages() >= LimitPages()) return kNoPage;
-  PageIndex page = kNoPage;
-  if (!unbacked_.empty()) {
-    page = unbacked_.back();
-    unbacked_.pop_back();
-  } else if (next_fresh_ < capacity_) {
-    page = next_fresh_;
-    if (mprotect(space_.PageAddress(page), kPageBytes, PROT_READ | PROT_WRITE) != 0) return kNoPage;
-    if (options_.lock) mlock(space_.PageAddress(page), kPageBytes);
+  const bool is_fresh = unbacked_.empty();
+  if (is_fresh && next_fresh_ >= capacity_) return kNoPage;
+  const PageIndex page = is_fresh ? next_fresh_ : unbacked_.back();
+  if (!Open(page)) return kNoPage;
+  if (is_fresh) {
     highest_.store(page, std::memory_order_relaxed);
     ++next_fresh_;
+  } else {
+    unbacked_.pop_back();
   }
-  if (page != kNoPage) backed_.fetch_add(1, std::memory_order_relaxed);
+  backed_.fetch_add(1, std::memory_order_relaxed);
   return page;
+}
+
+bool PagePool::Open(PageIndex page) {
+  char* address = space_.PageAddress(page);
+  int refused = 0;
+  do {
+    refused = has_file() ? posix_fallocate(options_.file, static_cast<off_t>(page * kPageBytes),
+                                           static_cast<off_t>(kPageBytes))
+                         : 0;
+  } while (refused == EINTR);
+  if (refused != 0) {
+    room_pages_.store(backed_pages(), std::memory_order_relaxed);
+    return false;
+  }
+  if (mprotect(address, kPageBytes, PROT_READ | PROT_WRITE) != 0) return false;
+  if (options_.lock) mlock(address, kPageBytes);
+  return true;
+}
+
+void PagePool::GiveBack(PageIndex page, size_t count) {
+  if (has_file()) {
+    (void)fallocate(options_.file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                    static_cast<off_t>(page * kPageBytes), static_cast<off_t>(count * kPageBytes));
+  } else {
+    madvise(space_.PageAddress(page), count * kPageBytes, MADV_DONTNEED);
+  }
 }
 
 void PagePool::Release(PageIndex page) {
@@ -108,7 +188,7 @@ void PagePool::ReleaseExcess() {
   while (!free_.empty() && backed_pages() > LimitPages()) {
     const PageIndex page = free_.back();
     free_.pop_back();
-    madvise(space_.PageAddress(page), kPageBytes, MADV_DONTNEED);
+    GiveBack(page, 1);
     unbacked_.push_back(page);
     backed_.fetch_sub(1, std::memory_order_relaxed);
   }

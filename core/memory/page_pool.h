@@ -4,6 +4,10 @@
 // Memory: one reservation of address space; a page costs memory once it is touched, and gives it
 // back to the system in ReleaseExcess().  The index is charged to the same limit, but for a share
 // of kUnchargedPercent of it.
+//
+// With a memory file the pages are the file's (page n at n MiB), and a page's room on its file
+// system is taken before the page is handed out: a full file system is a pool that is dry, never a
+// SIGBUS.  The limit cannot be raised then.
 
 #pragma once
 
@@ -23,9 +27,13 @@ class PagePool {
     uint64_t limit_bytes = 0;
     bool preallocate = false;  // touch every page at once, on huge pages where there are some
     bool lock = false;         // keep pages in memory (mlock)
+    int file = -1;             // memory file of FileBytes(); borrowed
   };
   static constexpr uint64_t kUnchargedPercent = 3;
   static constexpr size_t kMinPages = 8;
+
+  // What a memory file for that limit is long; the limit cannot grow beyond it.
+  [[nodiscard]] static uint64_t FileBytes(uint64_t limit_bytes);
 
   // Reserves address space; ends the process with a message when there is none.
   explicit PagePool(const Options& options);
@@ -39,6 +47,14 @@ class PagePool {
 
   // No page above this one was ever handed out.
   [[nodiscard]] PageIndex highest_page() const { return highest_.load(std::memory_order_relaxed); }
+
+  // The pages that hold something from before, ascending; the others are as if never used.
+  // REQUIRES: the first call, on a pool with a file.  False: no memory.
+  [[nodiscard]] bool Adopt(const std::vector<PageIndex>& used) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Takes Adopt() back: every page is as if never used.
+  void Abandon() ABSL_LOCKS_EXCLUDED(mutex_);
+  // What Options::preallocate asks for; does nothing without.
+  void Preallocate() ABSL_LOCKS_EXCLUDED(mutex_);
 
   // A page to cut up; kNoPage at the limit.
   [[nodiscard]] PageIndex Acquire() ABSL_LOCKS_EXCLUDED(mutex_);
@@ -65,6 +81,12 @@ class PagePool {
   void ReleaseExcess() ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
+  [[nodiscard]] bool has_file() const { return options_.file >= 0; }
+  // Makes the page usable: accessible, and with room in the file.
+  bool Open(PageIndex page);
+  // Gives their memory back to the system.
+  void GiveBack(PageIndex page, size_t count);
+
   const Options options_;
   char* mapping_ = nullptr;
   size_t mapping_bytes_ = 0;
@@ -75,6 +97,8 @@ class PagePool {
   std::atomic<size_t> backed_{0};
   std::atomic<size_t> free_count_{0};
   std::atomic<PageIndex> highest_{0};
+  // With a file: how many pages its file system had room for, once it refused one.
+  std::atomic<size_t> room_pages_{SIZE_MAX};
 
   Mutex<LockRank::kPool> mutex_;
   std::vector<PageIndex> free_ ABSL_GUARDED_BY(mutex_);      // backed

@@ -69,6 +69,14 @@ void SlabClass::AddPage(PageIndex page) {
   ListPage(page);
 }
 
+void SlabClass::AdoptPage(PageIndex index) {
+  const PageInfo& page = pages_[index];
+  ++page_count_;
+  used_ += page.used;
+  available_ += FreeOn(page);
+  if (page.used != chunks_per_page_) ListPage(index);
+}
+
 bool SlabClass::StartDraining(PageIndex index) {
   PageInfo& page = pages_[index];
   if (page.class_id != id_ || page.draining) return false;

@@ -101,6 +101,21 @@ class SlabClass {
     return available_;
   }
 
+  // --- Restart: what is there already, while nobody else is looking ---
+  struct Queue {
+    Handle head = kNoChunk;
+    Handle tail = kNoChunk;
+    uint32_t count = 0;
+  };
+  // A page whose PageInfo is filled in.
+  void AdoptPage(PageIndex page) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void AdoptQueue(Segment segment, const Queue& queue) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    queues_[static_cast<size_t>(segment)] = queue;
+  }
+  [[nodiscard]] const Queue& queue(Segment segment) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return queues_[static_cast<size_t>(segment)];
+  }
+
   // --- LRU ---
   void LinkFront(Handle item, Segment segment) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Unlink(Handle item) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -132,11 +147,6 @@ class SlabClass {
   void CheckInvariants(Visit&& visit) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
  private:
-  struct Queue {
-    Handle head = kNoChunk;
-    Handle tail = kNoChunk;
-    uint32_t count = 0;
-  };
   // Looks at so many items for one that was not read lately; each one passed over has paid by a
   // read.
   static constexpr unsigned kVictimSearch = 128;

@@ -148,7 +148,7 @@ TEST_CASE("what cannot be done is refused with memcached's exit code", "[server]
       {{"-Y", "file", "-l", "proto[negotiating]:*"}, 64, "cannot allow the BINARY protocol"},
       {{"-S", "-Y", "file"}, 64, "only one of them"},
       {{"-Y", ""}, 64, "the path of the file is missing"},
-      {{"-e", "file"}, 64, "not supported yet"},
+      {{"-e", ""}, 64, "name of a file"},
       {{"-a", "9"}, 64, "octal"},
       {{"-D", "::"}, 64, "one character"},
       {{"-p", "0"}, 64, "nothing to listen on"},

@@ -1,0 +1,638 @@
+// A store that stops and one that takes its memory file over.
+
+#include "core/restart.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <random>
+#include <string>
+
+#include "core/memory/page_pool.h"
+#include "core/store.h"
+
+namespace larder {
+namespace {
+
+constexpr uint64_t kMemory = 8 << 20;
+
+std::string Slurp(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+void Spill(const std::string& path, std::string_view bytes) {
+  std::ofstream(path, std::ios::binary | std::ios::trunc).write(bytes.data(), std::ssize(bytes));
+}
+
+// A folder for a memory file; goes with the test.
+struct Folder {
+  Folder() {
+    std::string name = std::filesystem::temp_directory_path() / "larder-restart-XXXXXX";
+    REQUIRE(mkdtemp(name.data()) != nullptr);
+    path = name;
+  }
+  ~Folder() { std::filesystem::remove_all(path); }
+  Folder(const Folder&) = delete;
+  Folder& operator=(const Folder&) = delete;
+  [[nodiscard]] std::string file() const { return path + "/items"; }
+  [[nodiscard]] std::string meta() const { return path + "/items.meta"; }
+  std::string path;
+};
+
+StoreOptions Small() {
+  StoreOptions options;
+  options.memory_bytes = kMemory;
+  options.background = false;
+  options.threads = 2;
+  return options;
+}
+
+// One life of a store.  Its clock starts anew; the wall goes on from `wall_ms`.
+struct Life {
+  explicit Life(const Folder& folder, StoreOptions options = Small(),
+                int64_t wall_ms = ManualClock::kWallStartMs)
+      : clock(wall_ms) {
+    const absl::Status opened =
+        MemoryFile::Open(folder.file(), options.memory_bytes, &options.memory_file);
+    REQUIRE(opened.ok());
+    store = std::make_unique<Store>(options, clock);
+    ctx.stats = store->stats().NewCell();
+    ctx.now = clock.NowMs();
+  }
+  void Advance(uint64_t ms) {
+    clock.Advance(ms);
+    ctx.now = clock.NowMs();
+  }
+  StoreResult Put(std::string_view key, std::string_view value, Deadline deadline = kNever,
+                  uint32_t flags = 0) {
+    return store->Put(ctx, {.key = store->MakeKey(key), .flags = flags, .deadline = deadline},
+                      value);
+  }
+  // Everything that can be seen of an item; empty for a miss.
+  std::string Get(std::string_view key) {
+    std::string seen;
+    Pin pin;
+    store->Read(ctx, store->MakeKey(key), {}, [&](const ValueView& view) {
+      seen = std::to_string(view.flags) + " " + std::to_string(view.cas) + " " +
+             (view.was_fetched ? "read " : "new ") + (view.stale ? "stale " : "");
+      if (view.size > kLargeValueBytes) {
+        pin = view.MakePin();
+      } else {
+        seen += view.bytes;
+      }
+    });
+    for (size_t at = 0; at < pin.size();) {
+      std::span<const char> span;
+      REQUIRE(pin.Spans(at, {&span, 1}) == 1);
+      seen.append(span.data(), span.size());
+      at += span.size();
+    }
+    return seen;
+  }
+  uint64_t Save() {
+    uint64_t items = 0;
+    REQUIRE(store->Save(&items).ok());
+    store.reset();
+    return items;
+  }
+  [[nodiscard]] RestoreReport::Outcome outcome() const { return store->restore_report().outcome; }
+  [[nodiscard]] const std::string& refusal() const { return store->restore_report().refusal; }
+  [[nodiscard]] uint64_t items() const { return store->Info().items; }
+
+  ManualClock clock;
+  std::unique_ptr<Store> store;
+  OpContext ctx;
+};
+
+using Outcome = RestoreReport::Outcome;
+
+TEST_CASE("a new memory file has nothing to restore", "[core][restart]") {
+  const Folder folder;
+  Life life(folder);
+  CHECK(life.outcome() == Outcome::kNewFile);
+  CHECK(life.items() == 0);
+  CHECK(life.Save() == 0);
+  const Life next(folder);
+  CHECK(next.outcome() == Outcome::kRestored);
+  CHECK(next.items() == 0);
+}
+
+TEST_CASE("every kind of item comes back as it was", "[core][restart]") {
+  const Folder folder;
+  std::mt19937 random(7);
+  const auto text = [&](size_t bytes) {
+    std::string made(bytes, ' ');
+    for (char& c : made) c = static_cast<char>('a' + random() % 26);
+    return made;
+  };
+  const bool use_cas = GENERATE(true, false);
+  StoreOptions options = Small();
+  options.use_cas = use_cas;
+  options.memory_bytes = 64 << 20;
+  options.track_sizes = true;
+  std::map<std::string, std::string> seen;
+  std::vector<std::pair<size_t, uint64_t>> sizes;
+  {
+    Life life(folder, options);
+    size_t n = 0;
+    for (const size_t bytes :
+         std::vector<size_t>{0, 1, 10, 100, 1000, 10'000, 16'384, 16'385, 70'000, 300'000}) {
+      for (const uint32_t flags : {0U, 7U}) {
+        for (const Deadline deadline : {kNever, Deadline{5'000'000}}) {
+          const std::string key = "key" + std::to_string(n) + std::string((n + 1) * 5, 'k');
+          ++n;
+          REQUIRE(life.Put(key, text(bytes), deadline, flags) == StoreResult::kStored);
+          if (n % 2 == 0) (void)life.Get(key);
+        }
+      }
+    }
+    for (size_t i = 0; i < n; ++i) {
+      const std::string key = "key" + std::to_string(i) + std::string((i + 1) * 5, 'k');
+      life.Get(key);
+      seen[key] = life.Get(key);
+      REQUIRE(!seen[key].empty());
+    }
+    // Deleted ones leave free chunks behind.
+    life.store->Delete(life.ctx, {.key = life.store->MakeKey("key3" + std::string(20, 'k'))});
+    seen.erase("key3" + std::string(20, 'k'));
+    sizes = life.store->Sizes();
+    CHECK(life.Save() == seen.size());
+  }
+  Life life(folder, options);
+  INFO(life.refusal());
+  REQUIRE(life.outcome() == Outcome::kRestored);
+  CHECK(life.items() == seen.size());
+  CHECK(life.store->restore_report().items == seen.size());
+  CHECK(life.store->Sizes() == sizes);
+  life.store->CheckInvariants();
+  for (const auto& [key, value] : seen) CHECK(life.Get(key) == value);
+  // And the store lives on.
+  for (size_t i = 0; i < 3000; ++i) {
+    REQUIRE(life.Put("new" + std::to_string(i), text(random() % 40'000)) == StoreResult::kStored);
+  }
+  life.store->CheckInvariants();
+}
+
+TEST_CASE("thousands of items come back, twice", "[core][restart]") {
+  const Folder folder;
+  const auto key = [](int i) { return "k" + std::to_string(i); };
+  {
+    Life life(folder);
+    for (int i = 0; i < 40'000; ++i) life.Put(key(i), "value of " + key(i));
+    CHECK(life.Save() == 40'000);
+  }
+  for (int round = 0; round < 2; ++round) {
+    StoreOptions options = Small();
+    options.threads = round == 0 ? 2 : 8;  // other stripes
+    Life life(folder, options);
+    REQUIRE(life.outcome() == Outcome::kRestored);
+    CHECK(life.items() == 40'000);
+    for (int i = 0; i < 40'000; ++i) {
+      const std::string seen = life.Get(key(i));
+      REQUIRE(seen.ends_with(" value of " + key(i)));
+    }
+    CHECK(life.Save() == 40'000);
+  }
+}
+
+TEST_CASE("eviction goes on where it was", "[core][restart]") {
+  const Folder twin_folder;
+  const Folder folder;
+  const auto fill = [](Life& life) {
+    // Full, with some read once and some twice.
+    for (int i = 0; i < 12'000; ++i) {
+      life.Put("k" + std::to_string(i), std::string(1000, 'v'));
+      life.Advance(20);
+      if (i % 7 == 0) life.Get("k" + std::to_string(i));
+      if (i % 14 == 0) life.Get("k" + std::to_string(i));
+      if (i % 100 == 0) life.store->RunMaintenance(life.ctx);
+    }
+  };
+  const auto left = [](Life& life) {
+    for (int i = 0; i < 4000; ++i) {
+      life.Put("n" + std::to_string(i), std::string(1000, 'v'));
+    }
+    std::string which;
+    for (int i = 0; i < 12'000; ++i) {
+      which += life.Get("k" + std::to_string(i)).empty() ? '-' : '+';
+    }
+    return which;
+  };
+  Life twin(twin_folder);
+  fill(twin);
+  {
+    Life life(folder);
+    fill(life);
+    life.Save();
+  }
+  Life life(folder, Small(), twin.clock.WallMs());
+  REQUIRE(life.outcome() == Outcome::kRestored);
+  const std::vector<ClassInfo> ours = life.store->Classes();
+  const std::vector<ClassInfo> theirs = twin.store->Classes();
+  for (size_t i = 0; i < ours.size(); ++i) {
+    CHECK(ours[i].items == theirs[i].items);
+    CHECK(ours[i].pages == theirs[i].pages);
+    CHECK(ours[i].used_chunks == theirs[i].used_chunks);
+    CHECK(ours[i].free_chunks == theirs[i].free_chunks);
+    CHECK(ours[i].item_bytes == theirs[i].item_bytes);
+    for (size_t s = 0; s < 4; ++s) {
+      CHECK(ours[i].age_seconds[s] + 3 >= theirs[i].age_seconds[s]);
+      CHECK(ours[i].age_seconds[s] <= theirs[i].age_seconds[s] + 3);
+    }
+  }
+  const std::string survivors = left(life);
+  CHECK(survivors == left(twin));
+  CHECK(survivors.find('+') != std::string::npos);
+  CHECK(survivors.find('-') != std::string::npos);
+}
+
+TEST_CASE("the time between counts for what expires", "[core][restart]") {
+  const Folder folder;
+  int64_t wall = 0;
+  {
+    Life life(folder);
+    life.Advance(100'000);
+    const TimeMs now = life.ctx.now;
+    life.Put("past", "v", now + 500);
+    life.Put("soon", "v", now + 10'000);
+    life.Put("late", "v", now + 60'000);
+    life.Put("ever", "v");
+    life.Put("large", std::string(20'000, 'l'), now + 60'000);
+    life.Advance(1000);
+    wall = life.clock.WallMs();
+    life.Save();
+  }
+  // Eight seconds later by the wall, of which a manual clock starts with two; or an hour earlier,
+  // which counts as no time at all.
+  const bool backwards = GENERATE(false, true);
+  Life life(folder, Small(), backwards ? wall - 3'600'000 : wall + 6'000);
+  REQUIRE(life.outcome() == Outcome::kRestored);
+  CHECK(life.store->restore_report().expired == 1);
+  CHECK(life.Get("past").empty());
+  life.Advance(backwards ? 8'999 : 999);
+  CHECK_FALSE(life.Get("soon").empty());
+  life.Advance(1);
+  CHECK(life.Get("soon").empty());
+  CHECK_FALSE(life.Get("late").empty());
+  life.Advance(60'000);
+  CHECK(life.Get("late").empty());
+  CHECK(life.Get("large").empty());
+  CHECK_FALSE(life.Get("ever").empty());
+  life.store->RunMaintenance(life.ctx);
+  CHECK(life.items() == 1);
+}
+
+TEST_CASE("items of a cache that was away for years come back old", "[core][restart]") {
+  const Folder folder;
+  {
+    Life life(folder);
+    life.Put("ever", "v");
+    life.Put("mortal", "v", life.ctx.now + 3'600'000);
+    life.Save();
+  }
+  Life life(folder, Small(), ManualClock::kWallStartMs + int64_t{5} * 365 * 86'400'000);
+  REQUIRE(life.outcome() == Outcome::kRestored);
+  TimeMs age = 0;
+  life.store->Read(life.ctx, life.store->MakeKey("ever"), {.peek = true},
+                   [&](const ValueView& view) { age = life.ctx.now - view.last_access; });
+  CHECK(age <= life.ctx.now);
+  CHECK_FALSE(life.Get("ever").empty());
+  CHECK(life.Get("mortal").empty());
+  uint32_t oldest = 0;
+  for (const ClassInfo& info : life.store->Classes()) {
+    for (const uint32_t seconds : info.age_seconds) oldest = std::max(oldest, seconds);
+  }
+  CHECK(oldest <= 19 * 86'400);
+}
+
+TEST_CASE("flushes reach over a restart", "[core][restart]") {
+  const Folder folder;
+  {
+    Life life(folder);
+    life.Put("old", "v");
+    life.store->FlushAll(life.ctx, life.ctx.now);
+    life.Put("user:1", "v");
+    life.Put("page:1", "v");
+    REQUIRE(life.store->FlushPrefix(life.ctx, "user:"));
+    life.Put("user:2", "v");
+    life.store->FlushAll(life.ctx, life.ctx.now + 30'000);
+    life.Save();
+  }
+  Life life(folder);
+  REQUIRE(life.outcome() == Outcome::kRestored);
+  CHECK(life.Get("old").empty());
+  CHECK(life.Get("user:1").empty());
+  CHECK_FALSE(life.Get("page:1").empty());
+  CHECK_FALSE(life.Get("user:2").empty());
+  life.Advance(29'000);
+  CHECK_FALSE(life.Get("page:1").empty());
+  life.Advance(1'001);
+  CHECK(life.Get("page:1").empty());
+  life.store->RunMaintenance(life.ctx);
+  CHECK(life.items() == 0);
+}
+
+TEST_CASE("no CAS comes twice", "[core][restart]") {
+  const Folder folder;
+  uint64_t before = 0;
+  {
+    Life life(folder);
+    for (int i = 0; i < 100; ++i) life.Put("k", std::to_string(i));
+    StoreAnswer answer;
+    life.store->Put(life.ctx, {.key = life.store->MakeKey("k")}, "last", &answer);
+    before = answer.cas;
+    life.store->Delete(life.ctx, {.key = life.store->MakeKey("k")});
+    life.Save();
+  }
+  StoreOptions options = Small();
+  options.threads = GENERATE(2U, 32U);
+  Life life(folder, options);
+  REQUIRE(life.outcome() == Outcome::kRestored);
+  StoreAnswer answer;
+  life.store->Put(life.ctx, {.key = life.store->MakeKey("k")}, "new", &answer);
+  CHECK(answer.cas > before);
+}
+
+TEST_CASE("other settings are refused by name, and leave a working cache", "[core][restart]") {
+  const Folder folder;
+  {
+    Life life(folder);
+    for (int i = 0; i < 1000; ++i) life.Put("k" + std::to_string(i), std::string(500, 'v'));
+    life.Save();
+  }
+  StoreOptions other = Small();
+  std::string named;
+  SECTION("-m") { other.memory_bytes = 16 << 20, named = "-m"; }
+  SECTION("-I") { other.max_item_bytes = 2 << 20, named = "-I"; }
+  SECTION("-f") { other.growth_factor = 1.25, named = "-f"; }
+  SECTION("-n") { other.min_chunk_payload = 48, named = "-n"; }
+  SECTION("-C") { other.use_cas = false, named = "-C"; }
+  SECTION("slab_chunk_max") { other.max_chunk_bytes = 128 << 10, named = "slab_chunk_max"; }
+  Life life(folder, other);
+  CHECK(life.outcome() == Outcome::kRefused);
+  INFO(life.refusal());
+  CHECK(life.refusal().find(named) != std::string::npos);
+  CHECK(life.refusal().find(folder.file()) == 0);
+  CHECK(life.items() == 0);
+  for (int i = 0; i < 20'000; ++i) {
+    REQUIRE(life.Put("k" + std::to_string(i), std::string(500, 'v')) == StoreResult::kStored);
+  }
+  life.store->CheckInvariants();
+  const uint64_t items = life.items();
+  CHECK(life.Save() == items);
+  Life again(folder, other);
+  CHECK(again.outcome() == Outcome::kRestored);
+  CHECK(again.items() == items);
+}
+
+TEST_CASE("a store that did not stop in good order is not restored", "[core][restart]") {
+  const Folder folder;
+  {
+    Life life(folder);
+    life.Put("k", "v");  // and no Save()
+  }
+  Life life(folder);
+  CHECK(life.outcome() == Outcome::kRefused);
+  CHECK(life.refusal().find("did not stop in good order") != std::string::npos);
+  CHECK(life.Get("k").empty());
+}
+
+TEST_CASE("a start takes the description away before it serves", "[core][restart]") {
+  const Folder folder;
+  {
+    Life life(folder);
+    life.Put("k", "v");
+    life.Save();
+  }
+  CHECK(std::filesystem::exists(folder.meta()));
+  { const Life life(folder); }
+  CHECK_FALSE(std::filesystem::exists(folder.meta()));
+  const Life life(folder);
+  CHECK(life.outcome() == Outcome::kRefused);
+}
+
+TEST_CASE("a memory file has one user at a time", "[core][restart]") {
+  const Folder folder;
+  const Life life(folder);
+  std::shared_ptr<MemoryFile> second;
+  const absl::Status status = MemoryFile::Open(folder.file(), kMemory, &second);
+  CHECK_FALSE(status.ok());
+  CHECK(std::string(status.message()).find("another server") != std::string::npos);
+  CHECK(second == nullptr);
+}
+
+TEST_CASE("what is no regular file is no memory file", "[core][restart]") {
+  const Folder folder;
+  std::shared_ptr<MemoryFile> file;
+  CHECK_FALSE(MemoryFile::Open(folder.path, kMemory, &file).ok());
+  CHECK_FALSE(MemoryFile::Open(folder.path + "/none/items", kMemory, &file).ok());
+  CHECK_FALSE(MemoryFile::Open("/dev/null", kMemory, &file).ok());
+  REQUIRE(mkfifo((folder.path + "/pipe").c_str(), 0600) == 0);
+  CHECK_FALSE(MemoryFile::Open(folder.path + "/pipe", kMemory, &file).ok());
+}
+
+// A small cache with items of all kinds, saved.
+void SaveSample(const Folder& folder) {
+  Life life(folder);
+  for (int i = 0; i < 50; ++i) {
+    const auto n = static_cast<uint32_t>(i);
+    life.Put("k" + std::to_string(i), std::string(n % 2 * 300, 'v'),
+             i % 3 == 0 ? life.ctx.now + 100'000 + n : kNever, n % 4);
+    life.Get("k" + std::to_string(i / 2));
+  }
+  life.Put("large", std::string(150'000, 'l'));
+  REQUIRE(life.store->FlushPrefix(life.ctx, "k7"));
+  REQUIRE(life.items() == 51);
+  life.Save();
+}
+
+TEST_CASE("a description with any byte changed is refused", "[core][restart]") {
+  const Folder folder;
+  SaveSample(folder);
+  const std::string meta = Slurp(folder.meta());
+  SavedStore saved;
+  REQUIRE(DecodeSavedStore(meta, &saved).ok());
+  CHECK(saved.items == 51);
+  CHECK(EncodeSavedStore(saved) == meta);
+  for (size_t at = 0; at < meta.size(); ++at) {
+    for (const int change : {1, 0x80, 0xff}) {
+      std::string changed = meta;
+      changed[at] = static_cast<char>(changed[at] ^ change);
+      CAPTURE(at, change);
+      const absl::Status status = DecodeSavedStore(changed, &saved);
+      REQUIRE_FALSE(status.ok());
+    }
+  }
+  for (size_t length = 0; length < meta.size(); ++length) {
+    REQUIRE_FALSE(DecodeSavedStore(std::string_view(meta).substr(0, length), &saved).ok());
+  }
+  CHECK_FALSE(DecodeSavedStore(meta + "x", &saved).ok());
+  CHECK_FALSE(DecodeSavedStore(meta + meta, &saved).ok());
+}
+
+// Whoever changes a byte and the checksums too gets a refusal or a sound store.
+TEST_CASE("a description with a byte changed under good checksums is refused or harmless",
+          "[core][restart]") {
+  const Folder folder;
+  SaveSample(folder);
+  const std::string meta = Slurp(folder.meta());
+  const std::string pages = Slurp(folder.file());
+  size_t restored = 0;
+  std::mt19937 random(3);
+  for (size_t at = 0; at < meta.size(); at += 1 + random() % 9) {
+    std::string changed = meta;
+    changed[at] = static_cast<char>(changed[at] ^ static_cast<char>(1 + random() % 255));
+    SealSavedStore(&changed);
+    SavedStore saved;
+    if (!DecodeSavedStore(changed, &saved).ok()) continue;
+    CAPTURE(at);
+    Spill(folder.file(), pages);
+    Spill(folder.meta(), changed);
+    Life life(folder);
+    restored += life.outcome() == Outcome::kRestored ? 1U : 0U;
+    life.store->CheckInvariants();
+    for (int i = 0; i < 50; ++i) (void)life.Get("k" + std::to_string(i));
+    (void)life.Get("large");
+    REQUIRE(life.Put("new", std::string(100'000, 'n')) == StoreResult::kStored);
+    life.store->RunMaintenance(life.ctx);
+    life.store->CheckInvariants();
+  }
+  CHECK(restored > 0);  // clocks, epochs and counters of CAS may have any value
+}
+
+TEST_CASE("a page with a byte changed is refused", "[core][restart]") {
+  const Folder folder;
+  SaveSample(folder);
+  const std::string meta = Slurp(folder.meta());
+  SavedStore saved;
+  REQUIRE(DecodeSavedStore(meta, &saved).ok());
+  REQUIRE(saved.pages.size() > 3);
+  std::mt19937 random(5);
+  for (const SavedPage& page : saved.pages) {
+    const size_t used = page.fresh * saved.chunk_sizes[page.class_id - 1];
+    const auto at = static_cast<off_t>(page.page * kPageBytes + random() % used);
+    const std::string before = Slurp(folder.file());
+    {
+      std::fstream out(folder.file(), std::ios::binary | std::ios::in | std::ios::out);
+      out.seekp(at);
+      out.put(static_cast<char>(before[static_cast<size_t>(at)] ^ 4));
+    }
+    Spill(folder.meta(), meta);
+    Life life(folder);
+    CAPTURE(at, life.refusal());
+    CHECK(life.outcome() == Outcome::kRefused);
+    CHECK(life.refusal().find(folder.file() + ": byte ") == 0);
+    CHECK(life.items() == 0);
+    life.Put("k", "v");
+    life.store->CheckInvariants();
+    life.store.reset();
+    Spill(folder.file(), before);
+  }
+}
+
+// Header bytes of the chunks, under checksums made good again.
+TEST_CASE("items with a byte changed under good checksums are refused or harmless",
+          "[core][restart]") {
+  const Folder folder;
+  SaveSample(folder);
+  const std::string meta = Slurp(folder.meta());
+  const std::string pages = Slurp(folder.file());
+  SavedStore saved;
+  REQUIRE(DecodeSavedStore(meta, &saved).ok());
+  std::mt19937 random(11);
+  size_t restored = 0;
+  size_t refused = 0;
+  for (int round = 0; round < 120; ++round) {
+    const SavedPage& page = saved.pages[random() % saved.pages.size()];
+    const size_t chunk_bytes = saved.chunk_sizes[page.class_id - 1];
+    const size_t at = page.page * kPageBytes + random() % page.fresh * chunk_bytes + random() % 64;
+    const auto change = static_cast<char>(1U + random() % 255U);
+    CAPTURE(round, at, change);
+    std::string changed = pages;
+    changed[at] = static_cast<char>(changed[at] ^ change);
+    SavedStore described = saved;
+    for (SavedPage& one : described.pages) {
+      one.checksum = PageChecksum({changed.data() + one.page * kPageBytes,
+                                   one.fresh * saved.chunk_sizes[one.class_id - 1]});
+    }
+    Spill(folder.file(), changed);
+    Spill(folder.meta(), EncodeSavedStore(described));
+    Life life(folder);
+    ++(life.outcome() == Outcome::kRestored ? restored : refused);
+    for (int i = 0; i < 50; ++i) (void)life.Get("k" + std::to_string(i));
+    (void)life.Get("large");
+    for (int i = 0; i < 20; ++i) life.Put("n" + std::to_string(i), std::string(90'000, 'n'));
+    life.store->RunMaintenance(life.ctx);
+    life.store->CheckInvariants();
+  }
+  CHECK(restored > 0);
+  CHECK(refused > 0);
+}
+
+TEST_CASE("a file of another length is refused", "[core][restart]") {
+  const Folder folder;
+  SaveSample(folder);
+  REQUIRE(truncate(folder.file().c_str(), kMemory / 2) == 0);
+  Life life(folder);
+  CHECK(life.outcome() == Outcome::kRefused);
+  INFO(life.refusal());
+  CHECK(life.refusal().find("length") != std::string::npos);
+  CHECK(life.Put("k", "v") == StoreResult::kStored);
+}
+
+TEST_CASE("the pages that were not in use give their memory back", "[core][restart]") {
+  const Folder folder;
+  {
+    Life life(folder);
+    for (int i = 0; i < 100; ++i) life.Put("l" + std::to_string(i), std::string(50'000, 'l'));
+    for (int i = 0; i < 100; ++i) {
+      life.store->Delete(life.ctx, {.key = life.store->MakeKey("l" + std::to_string(i))});
+    }
+    life.Put("k", "v");
+    life.Save();
+  }
+  Life life(folder);
+  REQUIRE(life.outcome() == Outcome::kRestored);
+  CHECK(life.store->Info().free_pages == 0);
+  struct stat status {};
+  REQUIRE(stat(folder.file().c_str(), &status) == 0);
+  // The file system may keep a block or two for itself.
+  CHECK(static_cast<uint64_t>(status.st_blocks) * 512 <= life.store->Info().page_bytes + 65'536);
+  // All of the limit can be had again.
+  for (int i = 0; i < 400; ++i) {
+    REQUIRE(life.Put("l" + std::to_string(i), std::string(50'000, 'l')) == StoreResult::kStored);
+  }
+  CHECK(life.store->Info().page_bytes >= kMemory / 2);
+}
+
+TEST_CASE("the limit of a store with a memory file is fixed", "[core][restart]") {
+  const Folder folder;
+  const Life life(folder);
+  CHECK(life.store->SetMemoryLimit(kMemory * 2) == LimitResult::kFixed);
+}
+
+TEST_CASE("taking all memory at once goes with a memory file", "[core][restart]") {
+  const Folder folder;
+  StoreOptions options = Small();
+  options.preallocate = true;
+  {
+    Life life(folder, options);
+    for (int i = 0; i < 1000; ++i) life.Put("k" + std::to_string(i), std::string(500, 'v'));
+    CHECK(life.store->Info().page_bytes + kPageBytes >= kMemory);
+    CHECK(life.Save() == 1000);
+  }
+  Life life(folder, options);
+  REQUIRE(life.outcome() == Outcome::kRestored);
+  CHECK(life.items() == 1000);
+  CHECK(life.store->Info().page_bytes + kPageBytes >= kMemory);
+  life.store->CheckInvariants();
+}
+
+}  // namespace
+}  // namespace larder
