@@ -1,0 +1,193 @@
+"""Warm restart (-e): what comes back after each way to stop, and what is refused."""
+
+import os
+import shutil
+import signal
+import tempfile
+import threading
+
+from harness.case import SystemTest, ours_only
+from harness.server import Server, as_user, run_to_end
+
+ITEMS = 2000
+FOLDER = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+
+def value_of(i):
+    """Small ones, and some of several pieces."""
+    return b"%d:" % i + b"v" * (90_000 if i % 200 == 0 else i % 500)
+
+
+class RestartTest(SystemTest):
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix="larder-test-", dir=FOLDER)
+        self.addCleanup(shutil.rmtree, self.folder)
+        self.file = os.path.join(self.folder, "items")
+
+    def live(self, *options):
+        return self.start("-m", "64", "-e", self.file, *options)
+
+    def end(self, server, by=signal.SIGTERM):
+        """Stops the server and returns what it said."""
+        server.process.send_signal(by)
+        self.assertEqual(server.wait(), 0)
+        return server.stderr()
+
+    def fill(self, server):
+        """Stores the items; returns their CAS."""
+        wire = self.wire(server)
+        for i in range(ITEMS):
+            value = value_of(i)
+            expires = 1000 if i % 3 == 0 else 0
+            wire.send(b"set k%d %d %d %d noreply\r\n%s\r\n" % (i, i, expires, len(value), value))
+        wire.send(b"mn\r\n")
+        self.assertEqual(wire.line(), b"MN")
+        return {i: self.get(wire, i) for i in range(ITEMS)}
+
+    def get(self, wire, i):
+        """(flags, CAS, value), or None."""
+        wire.send(b"gets k%d\r\n" % i)
+        line = wire.line()
+        if line == b"END":
+            return None
+        _, _, flags, size, cas = line.split()
+        value = wire.exactly(int(size) + 2)[:-2]
+        self.assertEqual(wire.line(), b"END")
+        return int(flags), int(cas), value
+
+    def check_all(self, server, stored):
+        wire = self.wire(server)
+        for i, item in stored.items():
+            found = self.get(wire, i)
+            self.assertIsNotNone(found, i)
+            self.assertEqual(found[0], i)
+            self.assertEqual(found[1], item[1])
+            self.assertEqual(found[2], value_of(i))
+
+    @ours_only("memcached saves on SIGUSR1 only, and not within a second")
+    def test_every_item_is_back_after_each_good_stop_at_once(self):
+        server = self.live()
+        self.assertIn("nothing to restore", server.stderr())
+        stored = self.fill(server)
+        for by in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
+            with self.subTest(by=by):
+                self.assertIn(f"saved {ITEMS} items to {self.file} in ", self.end(server, by))
+                server = self.live()
+                self.assertIn(f"restored {ITEMS} items from {self.file} in ", server.stderr())
+                self.assertIn(" ms per million)", server.stderr())
+                self.check_all(server, stored)
+        wire = self.wire(server)
+        wire.send(b"mg k3 t\r\n")
+        self.assertIn(int(wire.line().split()[1][1:]), range(900, 1001))
+        self.assertEqual(dict(wire.stats(b"settings"))["memory_file"], self.file)
+
+    @ours_only("its texts")
+    def test_nothing_is_back_after_a_crash(self):
+        server = self.live()
+        self.fill(server)
+        server.process.kill()
+        server.wait()
+        server = self.live()
+        self.assertIn("did not stop in good order", server.stderr())
+        self.check_works_empty(server)
+
+    def check_works_empty(self, server):
+        wire = self.wire(server)
+        self.assertEqual(dict(wire.stats())["curr_items"], "0")
+        self.assertIsNone(self.get(wire, 1))
+        self.check_all(server, self.fill(server))
+
+    @ours_only("its texts")
+    def test_a_file_of_other_settings_is_refused_with_a_line_that_names_them(self):
+        for name, options in {"-m": ["-m", "128"], "-f": ["-f", "1.25"], "-I": ["-I", "2m"], "-C": ["-C"]}.items():
+            with self.subTest(name=name):
+                server = self.live()
+                self.fill(server)
+                self.end(server)
+                server = self.live(*options)
+                said = [line for line in server.stderr().splitlines() if "nothing restored" in line]
+                self.assertEqual(len(said), 1, server.stderr())
+                self.assertIn("other settings", said[0])
+                self.assertIn(name, said[0])
+                if name != "-C":
+                    self.check_works_empty(server)
+                self.end(server)
+                os.remove(self.file)
+                os.remove(self.file + ".meta")
+
+    @ours_only("its texts")
+    def test_a_damaged_file_is_refused(self):
+        server = self.live()
+        self.fill(server)
+        self.end(server)
+        with open(self.file, "r+b") as file:
+            file.seek((1 << 20) + 1000)
+            byte = file.read(1)
+            file.seek(-1, os.SEEK_CUR)
+            file.write(bytes([byte[0] ^ 1]))
+        server = self.live()
+        self.assertIn(f"nothing restored: {self.file}: byte ", server.stderr())
+        self.check_works_empty(server)
+
+    @ours_only("memcached lets both run")
+    def test_a_second_server_on_the_same_file_is_refused(self):
+        server = self.live()
+        self.fill(server)
+        line = ["-p", "-1", "-l", "127.0.0.1", "-m", "64", "-e", self.file]
+        code, said = run_to_end(*line, *as_user(line))
+        self.assertEqual(code, 71)
+        self.assertIn("another server is using this memory file", said)
+        self.end(server)
+        self.assertIn(f"restored {ITEMS} items", self.live().stderr())
+
+    @ours_only("memcached loses them")
+    def test_a_start_that_fails_leaves_the_items_for_the_next(self):
+        server = self.live()
+        stored = self.fill(server)
+        self.end(server)
+        with Server("-m", "64") as other:
+            line = ["-p", str(other.port), "-l", "127.0.0.1", "-m", "64", "-e", self.file]
+            code, said = run_to_end(*line, *as_user(line))
+        self.assertNotEqual(code, 0)
+        self.assertIn(f"saved {ITEMS} items", said)
+        self.check_all(self.live(), stored)
+
+    @ours_only("memcached saves on SIGUSR1 only")
+    def test_a_stop_under_load_keeps_what_was_acknowledged(self):
+        server = self.live("-t", "2")
+        acknowledged = [0] * 4
+
+        def store(number):
+            wire = server.wire()
+            try:
+                for i in range(10**9):
+                    size = 40_000 if i % 50 == 0 else 100
+                    body = b"%d" % i + b"x" * size
+                    wire.send(b"set c%d 0 0 %d\r\n%s\r\n" % (number, len(body), body))
+                    if wire.line() != b"STORED":
+                        return
+                    acknowledged[number] = i
+            except (OSError, EOFError):
+                pass
+            finally:
+                wire.close()
+
+        clients = [threading.Thread(target=store, args=(n,)) for n in range(len(acknowledged))]
+        for client in clients:
+            client.start()
+        wire = self.wire(server)
+        while min(acknowledged) < 300:
+            wire.send(b"mn\r\n")
+            wire.line()
+        said = self.end(server)
+        for client in clients:
+            client.join()
+        self.assertIn("saved 4 items", said)
+        wire = self.wire(self.live("-t", "2"))
+        for number, last in enumerate(acknowledged):
+            wire.send(b"get c%d\r\n" % number)
+            size = int(wire.line().split()[3])
+            value = wire.exactly(size + 2)[:-2]
+            self.assertEqual(wire.line(), b"END")
+            # What was stored last was acknowledged, or its reply was still under way.
+            self.assertIn(int(value.rstrip(b"x")), (last, last + 1))
