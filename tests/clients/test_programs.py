@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 import tempfile
-import unittest
 
 from clients.test_python import ClientTest
 from harness import REPOSITORY
@@ -56,7 +55,11 @@ class LanguagesTest(ProgramTest):
         self.scenario(node, os.path.join(folder, "scenario.js"))
 
     def test_ruby_dalli(self):
-        raise unittest.SkipTest("dalli 3.0.6 speaks only the binary protocol, which larder does not have yet")
+        """Debian's dalli speaks the binary protocol only."""
+        ruby = need_program("ruby")
+        if run(ruby, "-e", "require 'dalli'").returncode != 0:
+            missing("ruby-dalli")
+        self.scenario(ruby, os.path.join(CLIENTS, "scenarios", "scenario.rb"))
 
 
 class LibmemcachedToolsTest(ProgramTest):
@@ -107,6 +110,17 @@ class LibmemcachedToolsTest(ProgramTest):
             failed = re.findall(r"^(ascii .*?)\s+\[fail\]$", text, re.MULTILINE)
             passed = re.findall(r"^(ascii .*?)\s+\[pass\]$", text, re.MULTILINE)
             self.assertEqual([f for f in failed if f != "ascii delete"], [], text[-3000:])
+            self.assertGreater(len(passed), 20, text[-3000:])
+
+        self.on_each_server(scenario)
+
+    def test_memccapable_finds_the_binary_protocol_whole(self):
+        def scenario(server):
+            done = run(need_program("memccapable"), "-h", server.host, "-p", server.port, "-b", "-v")
+            text = done.stdout + done.stderr
+            failed = re.findall(r"^(binary .*?)\s+\[fail\]$", text, re.MULTILINE)
+            passed = re.findall(r"^(binary .*?)\s+\[pass\]$", text, re.MULTILINE)
+            self.assertEqual(failed, [], text[-3000:])
             self.assertGreater(len(passed), 20, text[-3000:])
 
         self.on_each_server(scenario)

@@ -143,13 +143,19 @@ class PythonMemcachedTest(ClientTest):
 
 class PylibmcTest(ClientTest):
     def test_pylibmc(self):
+        self.converse(is_binary=False)
+
+    def test_pylibmc_binary(self):
+        self.converse(is_binary=True)
+
+    def converse(self, is_binary):
         try:
             import pylibmc
         except ImportError:
             missing("python3-pylibmc")
 
         def scenario(server):
-            c = pylibmc.Client([f"{server.host}:{server.port}"], binary=False,
+            c = pylibmc.Client([f"{server.host}:{server.port}"], binary=is_binary,
                                behaviors={"cas": True, "tcp_nodelay": True, "ketama": True})
             self.assertTrue(c.set("k", "text"))
             self.assertEqual(c.get("k"), "text")
@@ -162,7 +168,11 @@ class PylibmcTest(ClientTest):
             self.assertFalse(c.add("k", "w"))
             self.assertTrue(c.add("a", b"1"))
             self.assertTrue(c.replace("a", b"2"))
-            self.assertFalse(c.replace("nosuch", "2"))
+            if is_binary:  # where libmemcached is told that there is none
+                with self.assertRaises(pylibmc.NotFound):
+                    c.replace("nosuch", "2")
+            else:
+                self.assertFalse(c.replace("nosuch", "2"))
             self.assertTrue(c.append("a", b"3"))
             self.assertTrue(c.prepend("a", b"1"))
             self.assertEqual(c.get("a"), b"123")

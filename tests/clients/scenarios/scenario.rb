@@ -15,7 +15,7 @@ expect(c.get('k'), 'text', 'get')
   expect(c.get('typed'), value, 'get of a value')
 end
 expect(c.add('k', 'x'), false, 'add of what is there')
-expect(!c.replace('nosuch', 'x'), true, 'replace of what is not there')
+expect(c.replace('nosuch', 'x').to_i, 0, 'replace of what is not there')
 c.set('j', 'b', nil, raw: true)
 expect(c.append('j', 'c'), true, 'append')
 expect(c.prepend('j', 'a'), true, 'prepend')
