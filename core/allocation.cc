@@ -185,6 +185,8 @@ Handle Store::Impl::Evict(OpContext& ctx, Stripe& stripe, uint64_t hash, IndexSt
     if (!item->has(kFetched)) stats.Add(ClassCounter::expired_unfetched, id);
   } else {
     stats.Add(ClassCounter::evicted, id);
+    evicted_ticks_[id].store(Ticks::Age(Ticks::At(ctx.now), item->ticks()),
+                             std::memory_order_relaxed);
     stats.Add(ClassCounter::direct_reclaims, id);
     if (item->deadline() != kNever) stats.Add(ClassCounter::evicted_nonzero, id);
     if (!item->has(kFetched)) stats.Add(ClassCounter::evicted_unfetched, id);

@@ -296,6 +296,7 @@ struct ClassInfo {
   std::array<size_t, 4> items{};          // HOT WARM COLD TEMP
   size_t item_bytes = 0;                  // requested bytes of its items
   std::array<uint32_t, 4> age_seconds{};  // of the segment's tail
+  uint32_t evicted_age_seconds = 0;       // of the last item that was evicted, since its last use
 };
 
 // The whole store, for statistics.

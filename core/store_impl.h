@@ -398,7 +398,8 @@ class Store::Impl {
 
   Mutex<LockRank::kMover> mover_mutex_;
   std::array<std::atomic<uint32_t>, kMaxClasses> evictions_since_look_{};
-  std::array<std::atomic<uint32_t>, kMaxClasses> demand_{};  // for a class without pages
+  std::array<std::atomic<uint32_t>, kMaxClasses> evicted_ticks_{};  // ClassInfo's evicted_age
+  std::array<std::atomic<uint32_t>, kMaxClasses> demand_{};         // for a class without pages
   std::atomic<TimeMs> last_hunger_{0};   // when a class last took a page of another
   std::atomic<size_t> hungry_class_{0};  // which one
   // A page move that was asked for: kAsked, source and destination; 0: none.

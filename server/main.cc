@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <cstdio>
@@ -167,13 +168,16 @@ void SaveItems(Server& server) {
 int Serve(Options options, Daemon& daemon) {
   const Signals signals;
   (void)TheLog().Start();  // without a thread of its own it works on
-  const SystemClock clock;
+  SystemClock clock;
   const std::string pid_path = options.pid_file;
   if (const char* path = getenv("MEMCACHED_SASL_PWDB"); path != nullptr) {
     options.sasl_password_file = path;
   }
   if (const Refusal refusal = OpenMemoryFile(options); refusal.refused()) return Fail(refusal);
-  Server server(std::move(options), clock, {}, &TheLog());
+  ServerTuning tuning;
+  tuning.on_shutdown = [](bool graceful) { kill(getpid(), graceful ? SIGUSR1 : SIGINT); };
+  if (options.debug_commands) tuning.movable_clock = &clock;
+  Server server(std::move(options), clock, tuning, &TheLog());
   SayWhatWasRestored(server);
   if (const Refusal refusal = server.Start(); refusal.refused()) {
     SaveItems(server);

@@ -190,11 +190,7 @@ Refusal MoreVerbose(Options& o, std::string_view) {
   if (o.verbosity < 3) ++o.verbosity;
   return {};
 }
-Refusal SetShutdown(Options& o, std::string_view) {
-  o.shutdown_enabled = true;
-  o.warnings.emplace_back("-A: the shutdown command is not there yet; stop with SIGTERM");
-  return {};
-}
+Refusal SetShutdown(Options& o, std::string_view) { return o.shutdown_enabled = true, Refusal{}; }
 // -h, -i and -V end the run before any row is applied.
 Refusal Nothing(Options& /*options*/, std::string_view /*text*/) { return {}; }
 

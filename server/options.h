@@ -66,6 +66,7 @@ struct Options {
   bool dump_enabled = true;       // not -X
   bool watch_enabled = true;      // not -W
   bool shutdown_enabled = false;  // -A
+  bool debug_commands = false;    // debugtime
 
   // Taken and shown again in `stats settings`, but of no effect on this engine.
   int reqs_per_event = 20;  // -R

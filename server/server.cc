@@ -85,7 +85,9 @@ Server::Server(Options options, const Clock& clock, const ServerTuning& tuning, 
       tuning_(tuning),
       session_options_{.flush_enabled = options_.flush_enabled,
                        .watch_enabled = options_.watch_enabled,
-                       .dump_enabled = options_.dump_enabled},
+                       .dump_enabled = options_.dump_enabled,
+                       .shutdown_enabled = options_.shutdown_enabled,
+                       .movable_clock = tuning.movable_clock},
       log_(log),
       events_({.worker_bytes = size_t{1024} * static_cast<size_t>(options_.worker_logbuf_kb),
                .watcher_bytes = size_t{1024} * static_cast<size_t>(options_.watcher_logbuf_kb)},
@@ -273,6 +275,14 @@ std::string Server::RefreshCerts() {
   if (tls_ == nullptr) return "Error TLS not enabled";
   const absl::Status status = tls_->Load();
   return status.ok() ? "OK" : Text(status);
+}
+
+void Server::Shutdown(bool graceful) {
+  if (tuning_.on_shutdown) {
+    tuning_.on_shutdown(graceful);
+  } else {
+    Stop();
+  }
 }
 
 void Server::ResetStats() {

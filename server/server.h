@@ -7,6 +7,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -27,10 +28,14 @@
 
 namespace larder::server {
 
-// What tests turn that no flag does.
+// What whoever makes the server turns, and no flag does.
 struct ServerTuning {
   uint64_t tick_ms = 1000;
   uint32_t blocked_timeout_s = 60;
+  // What the shutdown command calls, on a worker; none: Stop().
+  std::function<void(bool graceful)> on_shutdown{};
+  // The server's clock, for debugtime to move; null: there is no such command.
+  SystemClock* movable_clock = nullptr;
 };
 
 class Server final : public memcache::Host {
@@ -62,6 +67,7 @@ class Server final : public memcache::Host {
   std::vector<memcache::ConnectionInfo> Connections() override;
   void SetVerbosity(int level) override;
   void ResetStats() override;
+  void Shutdown(bool graceful) override;
   std::unique_ptr<TextFeed> Watch(OpContext& op, uint32_t streams) override;
   std::string RefreshCerts() override;
 

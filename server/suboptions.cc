@@ -221,6 +221,11 @@ Refusal TrackSizes(Options& o, const SuboptionRow&, std::string_view) {
   return o.store.track_sizes = true, Refusal{};
 }
 Refusal Modern(Options&, const SuboptionRow&, std::string_view) { return {}; }
+Refusal DebugCommands(Options& o, const SuboptionRow& row, std::string_view) {
+  o.debug_commands = true;
+  o.warnings.push_back(Flag(row) + ": clients can move the clock, for tests only");
+  return {};
+}
 // The defaults of memcached 1.4.
 Refusal NoModern(Options& o, const SuboptionRow&, std::string_view) {
   o.maxconns_fast = false;
@@ -311,6 +316,7 @@ constexpr SuboptionRow kSuboptions[] = {
     {"slab_chunk_max", kRequired, "largest chunk, kilobytes (above 1024: bytes)", "64", SlabChunkMax},
     {"no_chunked_items", kNone, "chunks of up to a whole page", "", NoChunkedItems},
     {"modern", kNone, "of no effect: the default", "", Modern},
+    {"debug_commands", kNone, "", "", DebugCommands},
     {"no_modern", kNone, "the defaults of memcached 1.4", "", NoModern},
     {"hashpower", kRequired, "accepted; the index grows by itself", "0", Hashpower},
     {"hash_algorithm", kRequired, "accepted; always xxh3", "xxh3", HashAlgorithm},

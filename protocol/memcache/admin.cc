@@ -72,8 +72,33 @@ Outcome Verbosity(CommandContext& ctx, const Frame& frame) {
 
 Outcome Quit(CommandContext& /*ctx*/, const Frame& /*frame*/) { return Outcome::kClose; }
 
+// shutdown [graceful] → the end of the connection, and of the server.
 Outcome Shutdown(CommandContext& ctx, const Frame& frame) {
-  return Answer(ctx, frame, kShutdownNotEnabled);
+  if (!ctx.options.shutdown_enabled) return Answer(ctx, frame, kShutdownNotEnabled);
+  std::string_view rest = frame.args;
+  const std::string_view mode = NextWord(rest);
+  if (!mode.empty() && mode != "graceful") return Answer(ctx, frame, kBadShutdownMode);
+  ctx.host.Shutdown(!mode.empty());
+  return Outcome::kClose;
+}
+
+// debugtime p|r|seconds → stops the clock, lets it run, moves it; for tests only.
+Outcome DebugTime(CommandContext& ctx, const Frame& frame) {
+  SystemClock* const clock = ctx.options.movable_clock;
+  if (clock == nullptr) return Answer(ctx, frame, kError);
+  std::string_view rest = frame.args;
+  const std::string_view word = NextWord(rest);
+  if (word == "p") {
+    clock->Pause();
+  } else if (word == "r") {
+    clock->Resume();
+  } else if (const auto seconds = ParseInt32(word)) {
+    clock->Shift(int64_t{*seconds} * 1000);
+  } else {
+    return Answer(ctx, frame, kError);
+  }
+  ctx.op.Refresh(clock->NowMs());
+  return Answer(ctx, frame, kOk);
 }
 
 // refresh_certs → OK, or why not
@@ -88,6 +113,7 @@ constexpr CommandSpec kAdminCommands[] = {
     {"verbosity", Verbosity, Shape::kWords, 1, kTakesNoreply, "level [noreply]"},
     {"quit", Quit, Shape::kWords, 0, 0, ""},
     {"shutdown", Shutdown, Shape::kWords, 0, 0, "[graceful]"},
+    {"debugtime", DebugTime, Shape::kWords, 0, 0, "p|r|seconds"},
     {"refresh_certs", RefreshCerts, Shape::kWords, 0, 0, ""},
 };
 

@@ -82,7 +82,7 @@ constexpr ClassRow kItemRows[] = {
     {"mem_requested", Has<&ClassInfo::item_bytes>},
     {"evicted", Counted<ClassCounter::evicted>},
     {"evicted_nonzero", Counted<ClassCounter::evicted_nonzero>},
-    {"evicted_time", Zero},
+    {"evicted_time", Has<&ClassInfo::evicted_age_seconds>},
     {"outofmemory", Counted<ClassCounter::outofmemory>},
     {"tailrepairs", Zero},
     {"reclaimed", Counted<ClassCounter::reclaimed>},

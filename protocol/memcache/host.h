@@ -70,6 +70,8 @@ class Host {
   virtual void SetVerbosity(int level) = 0;
   // `stats reset`: forgets what the server itself counts (connections in total, rejected ones).
   virtual void ResetStats() = 0;
+  // Stops the server, once what was read is answered; `graceful` as by SIGUSR1, else as by SIGINT.
+  virtual void Shutdown(bool graceful) = 0;
   // What happens on `streams` (of EventStream) from now on, a line an event, for a session of the
   // worker whose context `op` is.  Null: too many watch already.
   [[nodiscard]] virtual std::unique_ptr<TextFeed> Watch(OpContext& op, uint32_t streams) = 0;

@@ -55,6 +55,7 @@ inline constexpr std::string_view kWatchNotAlone =
     "ERROR cannot pipeline other commands before watch\r\n";
 inline constexpr std::string_view kTooManyWatchers =
     "WATCHER_TOO_MANY log watcher limit reached\r\n";
+inline constexpr std::string_view kBadShutdownMode = "CLIENT_ERROR invalid shutdown mode\r\n";
 
 inline constexpr std::string_view kReassignDisabled = "CLIENT_ERROR slab reassignment disabled\r\n";
 inline constexpr std::string_view kReassignBusy = "BUSY currently processing reassign request\r\n";

@@ -20,6 +20,8 @@ struct SessionOptions {
   bool flush_enabled = true;               // not -F
   bool watch_enabled = true;               // not -W
   bool dump_enabled = true;                // not -X
+  bool shutdown_enabled = false;           // -A
+  SystemClock* movable_clock = nullptr;    // of debugtime; null: no such command
   Authenticator* authenticator = nullptr;  // null: everybody is let in
 };
 

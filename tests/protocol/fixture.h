@@ -44,6 +44,7 @@ class FakeHost final : public memcache::Host {
   std::vector<memcache::ConnectionInfo> Connections() override { return connections; }
   void SetVerbosity(int level) override { verbosity = level; }
   void ResetStats() override { ++resets; }
+  void Shutdown(bool graceful) override { (graceful ? graceful_shutdowns : shutdowns) += 1; }
   std::unique_ptr<TextFeed> Watch(OpContext& /*op*/, uint32_t streams) override {
     watched = streams;
     if (too_many_watch) return nullptr;
@@ -56,6 +57,8 @@ class FakeHost final : public memcache::Host {
   std::vector<memcache::ConnectionInfo> connections;
   int verbosity = -1;
   int resets = 0;
+  int shutdowns = 0;
+  int graceful_shutdowns = 0;
   // Of a session that watches: what it asked for, and what it is told next.
   uint32_t watched = 0;
   bool too_many_watch = false;

@@ -237,7 +237,7 @@ StoreOptions StoreOptionsFrom(const std::vector<std::string>& words) {
       options.prefix_delimiter = words.at(++i).at(0);
     } else if (words[i] == "-n") {
       options.min_chunk_payload = std::stoul(words.at(++i));
-    } else if (words[i] != "-F" && words[i] != "-X") {
+    } else if (words[i] != "-F" && words[i] != "-X" && words[i] != "-A") {
       FAIL("the player does not know the option " << words[i]);
     }
   }

@@ -175,7 +175,7 @@ TEST_CASE("what has no meaning here yet is accepted, with a word where it matter
   CHECK_FALSE(options.store.use_cas);
   CHECK_FALSE(options.store.segmented);
   CHECK(options.store.crawler);
-  CHECK(options.warnings.size() >= 7);
+  CHECK(options.warnings.size() >= 6);
 }
 
 TEST_CASE("help, licence and version end the run, the first of them wins", "[server][options]") {
