@@ -81,7 +81,7 @@ struct LargeHeader {
   uint32_t value_bytes;
   std::atomic<uint32_t> refs;  // one for being linked, one a pin; the last one frees it all
   Handle first_piece;
-  uint32_t unused;
+  std::atomic<uint32_t> stuck_pins;  // of the pins, those of replies that nobody reads
 };
 static_assert(sizeof(LargeHeader) == 16);
 

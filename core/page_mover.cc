@@ -180,8 +180,14 @@ Handle Store::Impl::RescueChunk(OpContext& ctx, SlabClass& donor, bool worth_an_
     if (const Handle chunk = donor.PopFree()) return chunk;
   }
   if (!worth_an_eviction || !options_.evict) return kNoChunk;
-  bool freed = false;
-  return EvictOne(ctx, donor, &freed);
+  // The next victims often lie on the page itself, and would have to go anyway: on to one
+  // elsewhere.
+  for (size_t i = 0; i < donor.chunks_per_page(); ++i) {
+    bool freed = false;
+    if (const Handle chunk = EvictOne(ctx, donor, &freed)) return chunk;
+    if (!freed) break;
+  }
+  return kNoChunk;
 }
 
 void Store::Impl::EvacuateItem(OpContext& ctx, SlabClass& donor, Handle handle) {

@@ -167,6 +167,7 @@ std::optional<DeleteResult> Store::Impl::DropValue(OpContext& ctx, Stripe& strip
 
 void Store::Impl::FlushAll(OpContext& ctx, TimeMs when) {
   ctx.stats->Add(ThreadCounter::cmd_flush);
+  ApplyPendingFlush(ctx);  // one whose time has come must not be replaced
   if (when > ctx.now) {
     flush_at_.store(when, std::memory_order_relaxed);
     return;
@@ -263,8 +264,12 @@ UploadRefusal Store::BeginUpload(OpContext& ctx, const StoreRequest& request, si
   if (table != nullptr && refusal != UploadRefusal::kBusy) [[unlikely]] {
     table->CountSet(request.key.bytes);
   }
-  if (refusal == UploadRefusal::kTooLarge && ctx.IsWatched(kMutations)) {
-    impl_->NoteStore(ctx, request, StoreResult::kTooLarge, value_bytes);
+  if (ctx.IsWatched(kMutations)) {
+    if (refusal == UploadRefusal::kTooLarge) {
+      impl_->NoteStore(ctx, request, StoreResult::kTooLarge, value_bytes);
+    } else if (refusal == UploadRefusal::kOutOfMemory) {
+      impl_->NoteStore(ctx, request, StoreResult::kOutOfMemory, value_bytes);
+    }
   }
   return refusal;
 }
@@ -277,6 +282,7 @@ void Store::RefuseStore(OpContext& ctx, const StoreRequest& request, StoreResult
     table->CountSet(request.key.bytes);
   impl_->RefuseStore(ctx, request, why);
 }
+ClientMemory& Store::client_memory() { return impl_->client_memory(); }
 bool Store::UploadsWaiting() const { return impl_->uploads_.Waiting(impl_->clock_.NowMs()); }
 
 DeleteResult Store::Delete(OpContext& ctx, const DeleteRequest& request) {

@@ -23,6 +23,7 @@
 #include "core/base/hash.h"
 #include "core/events.h"
 #include "core/hot_keys.h"
+#include "core/memory/client_memory.h"
 #include "core/memory/memory_file.h"
 #include "core/thread_stats.h"
 #include "core/tuning.h"
@@ -148,6 +149,8 @@ class Pin {
   [[nodiscard]] size_t size() const { return bytes_; }
   // The value in order, from byte `offset`: fills up to `out.size()` spans, returns how many.
   size_t Spans(size_t offset, std::span<std::span<const char>> out) const;
+  // Its reader does not read: until this is destroyed, the value counts as held by such clients.
+  void MarkStuck();
 
  private:
   friend class Store;
@@ -155,6 +158,7 @@ class Pin {
   class Store* store_ = nullptr;
   void* item_ = nullptr;
   size_t bytes_ = 0;
+  bool is_stuck_ = false;
 };
 
 // An item as a reader sees it, under the key's lock: valid only inside the visitor.
@@ -271,7 +275,7 @@ class Upload {
 enum class UploadRefusal : uint8_t {
   kNone,
   kTooLarge,     // over max_item_bytes; for kSet the old value is gone, as memcached does it
-  kOutOfMemory,  // -M and full
+  kOutOfMemory,  // -M and full, or clients that cannot go on hold all that they may
   kBusy,         // uploads already hold as much as they may: ask again after a few milliseconds
 };
 
@@ -307,7 +311,12 @@ struct StoreInfo {
   uint64_t page_bytes = 0;  // pages taken from the system
   uint64_t free_pages = 0;  // of them in the pool
   uint64_t index_bytes = 0;
-  unsigned index_power = 0;  // log2 of the index's slots
+  uint64_t client_bytes = 0;  // charged to the limit, see ClientMemory; of them those
+  uint64_t stuck_bytes = 0;   // of clients that cannot go on; they also keep
+  uint64_t pinned_bytes = 0;  // of values; and both may be
+  uint64_t stuck_limit = 0;
+  uint64_t clients_dropped = 0;  // for that limit
+  unsigned index_power = 0;      // log2 of the index's slots
   bool index_growing = false;
   bool crawler_running = false;
   bool reassign_running = false;
@@ -396,6 +405,9 @@ class Store {
   // The same at once for the keys that begin with `prefix`, of 1 to kMaxKeyBytes bytes.  False, and
   // nothing done: the crawler has to go round first; ask again in a few milliseconds.
   [[nodiscard]] bool FlushPrefix(OpContext& ctx, std::string_view prefix);
+
+  // What clients take, for whoever serves them to fill in.
+  [[nodiscard]] ClientMemory& client_memory();
 
   // What may be changed at run time.
   [[nodiscard]] StoreTuning& tuning();

@@ -97,6 +97,7 @@ class Store::Impl {
                         const Unchanged* only_over);
   StoreResult PutLarge(OpContext& ctx, const StoreRequest& request, std::string_view value,
                        StoreAnswer* answer);
+  [[nodiscard]] bool HasRoomFor(size_t value_bytes);
   Pin MakePin(Item* item);
   void FreePieces(Handle first);
   // Drops one reference of a large item; the last one frees its memory.
@@ -122,6 +123,7 @@ class Store::Impl {
   }
   [[nodiscard]] const ChunkSpace& space() const { return pool_.space(); }
   [[nodiscard]] bool TooLarge(size_t key_bytes, size_t value_bytes) const;
+  ClientMemory& client_memory() { return pool_.clients(); }
 
   // --- Pages (page_mover.cc) ---
   // Takes a page from another class (any class when 0, then for the pool) for `class_id`.  `must`:
@@ -234,8 +236,10 @@ class Store::Impl {
                                           const StoreRequest& request, std::string_view value,
                                           StoreAnswer* answer, bool* is_large)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);
+  struct JoinedTo;
+  StoreResult FindJoined(OpContext& ctx, StoreRequest* request, size_t value_bytes, JoinedTo* old);
   StoreResult ConcatLarge(OpContext& ctx, const StoreRequest& request, std::string_view value,
-                          StoreAnswer* answer);
+                          class UploadImpl* pieces, StoreAnswer* answer);
   std::optional<CounterResult> CountLocked(OpContext& ctx, Stripe& stripe, ChunkSource& source,
                                            const CounterRequest& request, CounterAnswer* answer)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);

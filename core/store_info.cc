@@ -151,6 +151,12 @@ StoreInfo Store::Impl::Info() {
   info.page_bytes = pool_.backed_pages() * kPageBytes;
   info.free_pages = pool_.free_pages();
   info.index_bytes = index_bytes_.load(std::memory_order_relaxed);
+  const ClientMemory& clients = pool_.clients();
+  info.client_bytes = clients.charge();
+  info.stuck_bytes = clients.stuck();
+  info.pinned_bytes = clients.pinned();
+  info.stuck_limit = clients.stuck_limit();
+  info.clients_dropped = clients.dropped();
   size_t buckets = 0;
   for (size_t i = 0; i < stripe_count_; ++i) {
     StripeLock lock(stripes_[i].mutex);

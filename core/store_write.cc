@@ -183,7 +183,7 @@ StoreResult Store::Impl::Concat(OpContext& ctx, const StoreRequest& request, std
     stripe.mutex.AssertHeld();
     return ConcatLocked(ctx, stripe, source, request, value, answer, &is_large);
   });
-  return is_large ? ConcatLarge(ctx, request, value, answer) : result;
+  return is_large ? ConcatLarge(ctx, request, value, nullptr, answer) : result;
 }
 
 std::optional<StoreResult> Store::Impl::ConcatLocked(OpContext& ctx, Stripe& stripe,

@@ -58,6 +58,24 @@ class UploadImpl final : public Upload {
   // The pieces belong to an item now.
   void Disown() { first_ = kNoChunk; }
 
+  // Appends the pieces of a complete upload where they lie.  Unsplice() must give them back unless
+  // both disown them.
+  void Splice(UploadImpl& other) {
+    spliced_ = &other;
+    before_splice_ = last_;
+    (last_ == kNoChunk ? first_ : LastPiece()->next) = other.first_;
+    last_ = other.last_;
+    capacity_ = LastPiece()->bytes;  // full: what follows takes a piece of its own
+    received_ += other.value_bytes_;
+  }
+  void Unsplice() {
+    if (spliced_ == nullptr) return;
+    Handle& end = spliced_->LastPiece()->next;
+    (before_splice_ == kNoChunk ? first_ : impl_.space().At<Piece>(before_splice_)->next) = end;
+    end = kNoChunk;
+    spliced_ = nullptr;
+  }
+
   // Appends bytes that are there already; false: no memory.
   bool Write(OpContext& ctx, std::string_view bytes) {
     while (!bytes.empty()) {
@@ -104,7 +122,22 @@ class UploadImpl final : public Upload {
   size_t capacity_ = 0;  // of the last piece
   Handle first_ = kNoChunk;
   Handle last_ = kNoChunk;
+  UploadImpl* spliced_ = nullptr;
+  Handle before_splice_ = kNoChunk;  // the piece in front of it
 };
+
+// Without eviction: false when a large value cannot be stored for sure.
+bool Store::Impl::HasRoomFor(size_t value_bytes) {
+  const size_t largest = sizes_.largest() - sizeof(Piece);
+  const size_t pieces = std::max<size_t>(1, value_bytes / largest);
+  const size_t id = ClassFor(std::min(value_bytes, largest) + sizeof(Piece));
+  const size_t fresh =
+      pool_.free_pages() + pool_.LimitPages() - std::min(pool_.LimitPages(), pool_.backed_pages());
+  // A class without pages may use a somewhat larger one's.
+  SlabClass& slab_class = classes_[fresh > 0 ? id : SettleClass(id)];
+  ClassLock lock(slab_class.mutex());
+  return slab_class.available() + fresh * slab_class.chunks_per_page() >= pieces;
+}
 
 UploadRefusal Store::Impl::BeginUpload(OpContext& ctx, const StoreRequest& request,
                                        size_t value_bytes, std::unique_ptr<Upload>* upload) {
@@ -112,7 +145,16 @@ UploadRefusal Store::Impl::BeginUpload(OpContext& ctx, const StoreRequest& reque
     RefuseStore(ctx, request, StoreResult::kTooLarge);
     return UploadRefusal::kTooLarge;
   }
-  if (!uploads_.Enter(value_bytes, pool_.limit_bytes() / 2, ctx.now)) return UploadRefusal::kBusy;
+  if (!options_.evict && !HasRoomFor(value_bytes)) {
+    RefuseStore(ctx, request, StoreResult::kOutOfMemory);
+    return UploadRefusal::kOutOfMemory;
+  }
+  if (!uploads_.Enter(value_bytes, pool_.limit_bytes() / 2, ctx.now)) {
+    if (!client_memory().is_over()) return UploadRefusal::kBusy;
+    // Those who wait hold what they have sent so far, and there is no more room for that.
+    RefuseStore(ctx, request, StoreResult::kOutOfMemory);
+    return UploadRefusal::kOutOfMemory;
+  }
   *upload = std::make_unique<UploadImpl>(*this, request, value_bytes, /*gated=*/true);
   return UploadRefusal::kNone;
 }
@@ -122,21 +164,10 @@ StoreResult Store::Impl::FinishUpload(OpContext& ctx, std::unique_ptr<Upload> up
   auto& whole = static_cast<UploadImpl&>(*upload);
   const StoreRequest& request = whole.request();
   if (answer != nullptr) answer->size = whole.value_bytes();
-  if (request.mode == StoreMode::kAppend || request.mode == StoreMode::kPrepend) {
-    std::string value;
-    value.reserve(whole.value_bytes());
-    for (Handle at = whole.first(); at != kNoChunk; at = space().At<Piece>(at)->next) {
-      value.append(space().At<Piece>(at)->data(), space().At<Piece>(at)->bytes);
-    }
-    const std::string key(request.key.bytes);  // both live in the upload
-    StoreRequest again = request;
-    again.key.bytes = key;
-    upload.reset();
-    const StoreResult joined = Concat(ctx, again, value, answer);
-    if (ctx.IsWatched(kMutations)) NoteStore(ctx, again, joined, value.size());
-    return joined;
-  }
-  const StoreResult result = LinkLarge(ctx, whole, answer, nullptr);
+  ApplyPendingFlush(ctx);
+  const bool joins = request.mode == StoreMode::kAppend || request.mode == StoreMode::kPrepend;
+  const StoreResult result = joins ? ConcatLarge(ctx, request, {}, &whole, answer)
+                                   : LinkLarge(ctx, whole, answer, nullptr);
   if (ctx.IsWatched(kMutations)) NoteStore(ctx, request, result, whole.value_bytes());
   return result;
 }
@@ -183,7 +214,7 @@ StoreResult Store::Impl::LinkLarge(OpContext& ctx, UploadImpl& upload, StoreAnsw
                           ? static_cast<uint16_t>(old_item->bits() & kBinaryKey)
                           : BitsOf(request, stale ? old_item : nullptr));
         auto* header = new (item->large())
-            LargeHeader{static_cast<uint32_t>(shape.value_bytes), {1}, upload.first(), 0};
+            LargeHeader{static_cast<uint32_t>(shape.value_bytes), {1}, upload.first(), {0}};
         for (Handle at = header->first_piece; at != kNoChunk; at = space().At<Piece>(at)->next) {
           space().At<Piece>(at)->owner = chunk;
         }
@@ -210,55 +241,78 @@ StoreResult Store::Impl::PutLarge(OpContext& ctx, const StoreRequest& request,
   return LinkLarge(ctx, upload, answer, nullptr);
 }
 
-// Append or prepend whose result is large.  The old value is copied from a pin, then linked if the
-// key still holds the very same item; else all over again.
+// What ConcatLarge joins to: a copy of it, or a pin, to be read without the lock.
+struct Store::Impl::JoinedTo {
+  Unchanged item;
+  Pin pin;
+  std::string small;
+  [[nodiscard]] size_t bytes() const { return pin.size() + small.size(); }
+};
+
+// Looks the old value up; kStored: it can be joined.
+StoreResult Store::Impl::FindJoined(OpContext& ctx, StoreRequest* request, size_t value_bytes,
+                                    JoinedTo* old) {
+  Stripe& stripe = StripeOf(request->key.hash);
+  StripeLock lock(stripe.mutex);
+  const IndexStripe::Slot slot = FindLive(ctx, stripe, request->key);
+  if (!slot) {
+    if (request->join_creates) return StoreResult::kStored;
+    ctx.stats->Add(ClassCounter::cmd_set, ClassFor(ItemShapeBytes(*request, value_bytes)));
+    return StoreResult::kNotStored;
+  }
+  Item* item = ItemAt(slot.handle());
+  if (request->compare_cas != 0 && item->cas() != request->compare_cas) return StoreResult::kExists;
+  if (TooLarge(item->key_bytes(), item->value_bytes() + value_bytes)) {
+    ctx.stats->Add(ThreadCounter::store_too_large);
+    return StoreResult::kTooLarge;
+  }
+  request->flags = item->flags();
+  request->deadline = item->deadline();
+  if (item->has(kLarge)) {
+    old->pin = MakePin(item);
+  } else {
+    old->small = item->small_value();
+  }
+  old->item = {item, item->cas(), item->deadline(), old->small};
+  return StoreResult::kStored;
+}
+
+// Append or prepend whose result is large: of `value`, or of the pieces of a complete upload.  The
+// old value is copied, then all of it linked if the key still holds the very same item; else all
+// over again.
 StoreResult Store::Impl::ConcatLarge(OpContext& ctx, const StoreRequest& request,
-                                     std::string_view value, StoreAnswer* answer) {
+                                     std::string_view value, UploadImpl* pieces,
+                                     StoreAnswer* answer) {
+  const size_t new_bytes = pieces == nullptr ? value.size() : pieces->value_bytes();
+  const bool behind = request.mode == StoreMode::kAppend;
   for (;;) {
-    Unchanged old;
-    Pin pin;
-    std::string small;
+    JoinedTo old;
     StoreRequest whole = request;
     whole.mode = StoreMode::kSet;
-    {
-      Stripe& stripe = StripeOf(request.key.hash);
-      StripeLock lock(stripe.mutex);
-      const IndexStripe::Slot slot = FindLive(ctx, stripe, request.key);
-      if (!slot && !request.join_creates) return StoreResult::kNotStored;
-      if (slot) {
-        Item* item = ItemAt(slot.handle());
-        if (request.compare_cas != 0 && item->cas() != request.compare_cas) {
-          return StoreResult::kExists;
-        }
-        if (TooLarge(item->key_bytes(), item->value_bytes() + value.size())) {
-          ctx.stats->Add(ThreadCounter::store_too_large);
-          return StoreResult::kTooLarge;
-        }
-        old = {item, item->cas(), item->deadline(), {}};
-        whole.flags = item->flags();
-        whole.deadline = item->deadline();
-        if (item->has(kLarge)) {
-          pin = MakePin(item);
-        } else {
-          small = item->small_value();
-        }
-      }
-    }
-    const size_t old_bytes = pin.size() + small.size();
-    UploadImpl upload(*this, whole, old_bytes + value.size(), /*gated=*/false);
-    const bool behind = request.mode == StoreMode::kAppend;
-    bool written = behind || upload.Write(ctx, value);
-    for (size_t at = 0; written && at < pin.size();) {
+    const StoreResult found = FindJoined(ctx, &whole, new_bytes, &old);
+    if (found != StoreResult::kStored) return found;
+    UploadImpl joined(*this, whole, old.bytes() + new_bytes, /*gated=*/false);
+    const auto write_new = [&] {
+      if (pieces == nullptr) return joined.Write(ctx, value);
+      joined.Splice(*pieces);
+      return true;
+    };
+    bool written = behind || write_new();
+    for (size_t at = 0; written && at < old.pin.size();) {
       std::span<const char> span;
-      (void)pin.Spans(at, {&span, 1});
-      written = upload.Write(ctx, {span.data(), span.size()});
+      (void)old.pin.Spans(at, {&span, 1});
+      written = joined.Write(ctx, {span.data(), span.size()});
       at += span.size();
     }
-    written = written && upload.Write(ctx, small) && (!behind || upload.Write(ctx, value));
-    if (!written)
-      return StoreResult::kNotStored;  // memcached's answer when joining finds no memory
-    old.small = small;
-    const StoreResult result = LinkLarge(ctx, upload, answer, &old);
+    written = written && joined.Write(ctx, old.small) && (!behind || write_new());
+    const StoreResult result =
+        written ? LinkLarge(ctx, joined, answer, &old.item) : StoreResult::kOutOfMemory;
+    if (result == StoreResult::kStored) {
+      if (pieces != nullptr) pieces->Disown();
+      return result;
+    }
+    joined.Unsplice();
+    // memcached's answer when joining finds no memory.
     if (result == StoreResult::kOutOfMemory) return StoreResult::kNotStored;
     if (result != StoreResult::kExists) return result;
   }
@@ -293,11 +347,27 @@ Pin& Pin::operator=(Pin&& other) noexcept {
   std::swap(store_, other.store_);
   std::swap(item_, other.item_);
   std::swap(bytes_, other.bytes_);
+  std::swap(is_stuck_, other.is_stuck_);
   return *this;
 }
 
 Pin::~Pin() {
-  if (item_ != nullptr) store_->impl().Unref(static_cast<Item*>(item_));
+  if (item_ == nullptr) return;
+  auto* item = static_cast<Item*>(item_);
+  Store::Impl& impl = store_->impl();
+  if (is_stuck_ && item->large()->stuck_pins.fetch_sub(1, std::memory_order_relaxed) == 1) {
+    impl.client_memory().AddPinned(-static_cast<int64_t>(bytes_));
+  }
+  impl.Unref(item);
+}
+
+void Pin::MarkStuck() {
+  if (item_ == nullptr || is_stuck_) return;
+  is_stuck_ = true;
+  auto* item = static_cast<Item*>(item_);
+  if (item->large()->stuck_pins.fetch_add(1, std::memory_order_relaxed) == 0) {
+    store_->impl().client_memory().AddPinned(static_cast<int64_t>(bytes_));
+  }
 }
 
 size_t Pin::Spans(size_t offset, std::span<std::span<const char>> out) const {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <new>
 #include <utility>
 
 namespace larder {
@@ -26,7 +27,7 @@ void ReplyBuffer::Commit(size_t n) {
 
 void ReplyBuffer::Append(std::string_view text) {
   if (text.empty()) return;
-  const size_t room = kBlockBytes - written_;
+  const size_t room = capacity_ - written_;
   if (text.size() > room) {
     AppendOwned(std::string(text));
     return;
@@ -39,6 +40,7 @@ void ReplyBuffer::AppendPin(Pin pin) {
   const size_t bytes = pin.size();
   if (bytes == 0) return;
   pending_ += bytes;
+  pinned_ += bytes;
   segments_.push_back({bytes, std::move(pin)});
 }
 
@@ -46,6 +48,7 @@ void ReplyBuffer::AppendOwned(std::string text) {
   const size_t bytes = text.size();
   if (bytes == 0) return;
   pending_ += bytes;
+  owned_ += bytes;
   segments_.push_back({bytes, std::move(text)});
 }
 
@@ -95,8 +98,39 @@ void ReplyBuffer::Clear() {
   segments_.clear();
   written_ = 0;
   pending_ = 0;
+  pinned_ = 0;
+  owned_ = 0;
   first_ = 0;
   first_sent_ = 0;
+}
+
+void ReplyBuffer::MarkStuck() {
+  size_t block_bytes = 0;
+  for (size_t i = first_; i < segments_.size(); ++i) {
+    if (Pin* pin = std::get_if<Pin>(&segments_[i].source)) pin->MarkStuck();
+    if (std::holds_alternative<size_t>(segments_[i].source)) block_bytes += segments_[i].bytes;
+  }
+  // The copy has to be cheap, and worth it.
+  if (!is_whole() || block_bytes > kBlockBytes / 4) return;
+  std::unique_ptr<char[]> small(new (std::nothrow) char[block_bytes]);
+  if (small == nullptr) return;
+  size_t used = 0;
+  for (size_t i = first_; i < segments_.size(); ++i) {
+    size_t* offset = std::get_if<size_t>(&segments_[i].source);
+    if (offset == nullptr) continue;
+    std::memcpy(small.get() + used, block_.get() + *offset, segments_[i].bytes);
+    *offset = used;
+    used += segments_[i].bytes;
+  }
+  segments_.erase(segments_.begin(), segments_.begin() + static_cast<std::ptrdiff_t>(first_));
+  segments_.shrink_to_fit();
+  first_ = 0;
+  block_ = std::move(small);
+  capacity_ = written_ = used;
+}
+
+size_t ReplyBuffer::memory_bytes() const {
+  return sizeof(*this) + capacity_ + owned_ + segments_.capacity() * sizeof(Segment);
 }
 
 std::string ReplyBuffer::ToString() const {

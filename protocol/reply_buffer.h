@@ -1,8 +1,9 @@
 // protocol/reply_buffer.h — what one connection has still to send: copied bytes and pinned values.
 //
 // Owner: a worker's pool; a connection borrows one while it has output.  Threads: that worker.
-// Memory: one block of kBlockBytes, at most kMaxSegments pins and owned strings besides.  A session
-// stops when HasRoom() is false, so a client that does not read costs this much and no more.
+// Memory: one block of kBlockBytes, at most kMaxSegments pins and owned strings besides, and no new
+// pin behind kMaxPinnedBytes of them.  A session stops when HasRoom() is false, so a client that
+// does not read costs this much and no more.
 
 #pragma once
 
@@ -26,6 +27,7 @@ class ReplyBuffer {
  public:
   static constexpr size_t kBlockBytes = 64 << 10;
   static constexpr size_t kMaxSegments = 64;
+  static constexpr size_t kMaxPinnedBytes = 1 << 20;
   // What one Reserve() may ask for whenever HasRoom() is true.
   static constexpr size_t kMaxReply = kLargeValueBytes + 1024;
 
@@ -33,7 +35,8 @@ class ReplyBuffer {
 
   // Whether kMaxReply more bytes, three segments and a pin are sure to fit.
   [[nodiscard]] bool HasRoom() const {
-    return kBlockBytes - written_ >= kMaxReply && segments_.size() + 3 <= kMaxSegments;
+    return capacity_ - written_ >= kMaxReply && segments_.size() + 3 <= kMaxSegments &&
+           pinned_ < kMaxPinnedBytes;
   }
   [[nodiscard]] bool empty() const { return pending_ == 0; }
   // Bytes not sent yet, pinned ones included.
@@ -54,6 +57,16 @@ class ReplyBuffer {
   // The first `n` bytes have been sent.
   void Drop(size_t n);
   void Clear();
+
+  // Nobody reads it: says so to its pinned values, and gives up a block that is mostly empty. After
+  // that it is only good for being sent; the owner's pool must not have it.
+  void MarkStuck();
+  [[nodiscard]] bool is_whole() const { return capacity_ == kBlockBytes; }
+  // Memory of its own, pinned values not included.
+  [[nodiscard]] size_t memory_bytes() const;
+  // Of the values it has pinned since it was last empty.
+  [[nodiscard]] size_t pinned_bytes() const { return pinned_; }
+
   // Everything pending as one string; for tests.
   [[nodiscard]] std::string ToString() const;
 
@@ -65,8 +78,11 @@ class ReplyBuffer {
   };
 
   std::unique_ptr<char[]> block_;
-  size_t written_ = 0;  // of the block
+  size_t capacity_ = kBlockBytes;  // of the block
+  size_t written_ = 0;             // of the block
   size_t pending_ = 0;
+  size_t pinned_ = 0;
+  size_t owned_ = 0;
   size_t first_ = 0;       // segments before it have been sent
   size_t first_sent_ = 0;  // bytes of segments_[first_] that have been sent
   std::vector<Segment> segments_;

@@ -43,6 +43,8 @@ Connection::~Connection() {
   close(fd_);
 }
 
+Connection::Held::~Held() { owner.worker_.Release(*this); }
+
 void Connection::OnEvent(evutil_socket_t /*fd*/, short /*what*/, void* self) {
   auto* connection = static_cast<Connection*>(self);
   connection->worker_.RefreshNow();
@@ -61,15 +63,17 @@ Connection::Next Connection::Turn() {
   const Next next = Advance();
   if (next == Next::kWrite) {
     held().reply = std::move(turn.reply);
+    held_->reply->MarkStuck();
   } else if (held_ != nullptr && held_->input_bytes == 0 && !is_tls_) {
     held_.reset();
   }
   WaitFor(next);
+  if (held_ != nullptr) worker_.Charge(*held_);
   return waits_for_;
 }
 
 Connection::Held& Connection::held() {
-  if (held_ == nullptr) held_ = std::make_unique<Held>();
+  if (held_ == nullptr) held_ = std::make_unique<Held>(*this);
   return *held_;
 }
 
@@ -103,6 +107,9 @@ Connection::Next Connection::Advance() {
     const Sent sent = Flush();
     if (sent != Sent::kAll) return sent == Sent::kLost ? Next::kClose : Next::kWrite;
     if (is_closing_) return Settle({}, Next::kClose);
+    // A buffer that was cut down while it was stuck takes no more.
+    std::unique_ptr<ReplyBuffer>& reply = worker_.turn().reply;
+    if (reply != nullptr && !reply->is_whole()) worker_.GiveBack(std::move(reply));
   }
   // What was put aside comes before anything new.
   const size_t kept = Unkeep();

@@ -126,7 +126,23 @@ class Connection : private RingHook {
   void set_state(ConnectionState state) { state_.store(state, std::memory_order_relaxed); }
 
   // What a client that cannot go on holds, and one that speaks TLS; others do without.
-  struct Held {
+  // Hangs in its worker's ring of clients that cannot go on, unless the worker is what it waits
+  // for.
+  struct Held : RingHook {
+    explicit Held(Connection& its_owner) : owner(its_owner) {}
+    ~Held();
+    Held(const Held&) = delete;
+    Held& operator=(const Held&) = delete;
+
+    // Of what is bounded: TLS is charged with the connection.
+    [[nodiscard]] size_t stuck_bytes() const {
+      return input_bytes + (reply == nullptr ? 0 : reply->memory_bytes());
+    }
+    [[nodiscard]] size_t stuck_pins() const { return reply == nullptr ? 0 : reply->pinned_bytes(); }
+
+    Connection& owner;
+    size_t charged_bytes = 0;  // what the worker was told
+    size_t charged_pins = 0;
     std::unique_ptr<ReplyBuffer> reply;  // not empty
     std::unique_ptr<char[]> input;
     size_t input_bytes = 0;

@@ -125,6 +125,8 @@ Refusal Server::Start() {
   network.worker.idle_timeout_s = static_cast<uint32_t>(options_.idle_timeout_seconds);
   network.worker.blocked_timeout_s = tuning_.blocked_timeout_s;
   network.worker.tick_ms = tuning_.tick_ms;
+  network.worker.memory = &store_.client_memory();
+  network.worker.workers = static_cast<uint64_t>(options_.threads);
   network.worker.equip = [this](OpContext& context, const Wakeup& wakeup) {
     context.events = events_.NewSink(&wakeup);
     if (options_.dump_enabled) context.WatchKeys(store_.hot_keys().NewSketch());

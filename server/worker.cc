@@ -8,11 +8,28 @@
 #include <system_error>
 
 namespace larder::server {
+namespace {
+
+void HookBefore(RingHook& place, RingHook& hook) {
+  hook.before = place.before;
+  hook.after = &place;
+  place.before->after = &hook;
+  place.before = &hook;
+}
+
+void Unhook(RingHook& hook) {
+  hook.before->after = hook.after;
+  hook.after->before = hook.before;
+  hook.before = hook.after = nullptr;
+}
+
+}  // namespace
 
 Worker::Worker(const WorkerOptions& options, const WorkerShared& shared, ThreadStats& stats)
     : options_(options), shared_(shared) {
   context_.stats = &stats;
   for (RingHook& head : ring_) head.before = head.after = &head;
+  held_ring_.before = held_ring_.after = &held_ring_;
 }
 
 Worker::~Worker() {
@@ -158,9 +175,62 @@ std::unique_ptr<ReplyBuffer> Worker::Borrow() {
 void Worker::GiveBack(std::unique_ptr<ReplyBuffer> buffer) {
   if (buffer == nullptr) return;
   borrowed_.store(borrowed_.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
-  if (pool_.size() >= kPooledBuffers) return;
+  if (!buffer->is_whole() || pool_.size() >= kPooledBuffers) return;
   buffer->Clear();
   pool_.push_back(std::move(buffer));
+}
+
+void Worker::Charge(Connection::Held& held) {
+  const size_t bytes = held.stuck_bytes();
+  const size_t pins = held.stuck_pins();
+  ChargeStuck(static_cast<int64_t>(bytes) - static_cast<int64_t>(held.charged_bytes),
+              static_cast<int64_t>(pins) - static_cast<int64_t>(held.charged_pins));
+  held.charged_bytes = bytes;
+  held.charged_pins = pins;
+  if (held.after != nullptr) Unhook(held);
+  // Those who wait for us are not to blame.
+  if (bytes > 0 && !held.owner.waiting() && !held.owner.is_due()) HookBefore(held_ring_, held);
+}
+
+void Worker::Release(Connection::Held& held) {
+  ChargeStuck(-static_cast<int64_t>(held.charged_bytes), -static_cast<int64_t>(held.charged_pins));
+  if (held.after != nullptr) Unhook(held);
+}
+
+void Worker::ChargeStuck(int64_t bytes, int64_t pins) {
+  stuck_bytes_ += bytes;
+  stuck_pins_ += pins;
+  const int64_t change = stuck_bytes_ - stuck_told_;
+  if (options_.memory == nullptr) return;
+  if (change < kChargeStep && change > -kChargeStep && stuck_bytes_ != 0) return;
+  options_.memory->AddStuck(change);
+  stuck_told_ = stuck_bytes_;
+}
+
+void Worker::ChargeConnections(int64_t bytes) {
+  connection_bytes_ += bytes;
+  const int64_t change = connection_bytes_ - connection_told_;
+  if (options_.memory == nullptr) return;
+  if (change < kChargeStep && change > -kChargeStep && connection_bytes_ != 0) return;
+  options_.memory->AddConnections(change);
+  connection_told_ = connection_bytes_;
+}
+
+int64_t Worker::CostOf(const Connection& connection) {
+  return kConnectionBytes + (connection.is_tls_ ? kTlsBytes : 0);
+}
+
+void Worker::Relieve(const Connection* except) {
+  ClientMemory* const memory = options_.memory;
+  if (memory == nullptr || draining_) return;
+  while (memory->is_over() && held_ring_.after != &held_ring_) {
+    const auto mine = static_cast<uint64_t>(stuck_bytes_ + stuck_pins_);
+    if (mine <= memory->stuck_limit() / options_.workers) return;
+    Connection& still = static_cast<Connection::Held*>(held_ring_.after)->owner;
+    if (&still == except) return;
+    memory->CountDropped();
+    Destroy(still, CloseReason::kError);
+  }
 }
 
 void Worker::Attend(Connection& connection, bool attend) {
@@ -184,6 +254,7 @@ void Worker::Run(Connection& connection) {
     const Connection::Next next = connection.Turn();
     EndTurn();
     After(connection, next);
+    Relieve(&connection);
   } catch (const std::bad_alloc&) {
     EndTurn();
     Destroy(connection,
@@ -228,6 +299,7 @@ void Worker::Welcome(NewClient client) {
     return;
   }
   ++connections_;
+  ChargeConnections(CostOf(*connection));
   NoteConnection(EventKind::kConnectionNew, connection->fd_, CloseReason::kNormal);
   {
     MutexLock lock(ring_mutex_);
@@ -283,6 +355,7 @@ void Worker::Destroy(Connection& connection, CloseReason reason) {
   if (connection.waiting()) std::erase(waiting_, &connection);
   if (connection.watching()) std::erase(watching_, &connection);
   if (connection.is_due()) std::erase(due_, &connection);
+  ChargeConnections(-CostOf(connection));
   delete &connection;
   --connections_;
   shared_.clients.Leave();
@@ -314,6 +387,7 @@ void Worker::Tick() {
   RefreshNow();
   try {
     TickAttended();
+    Relieve(nullptr);
     TurnWheel();
   } catch (const std::bad_alloc&) {
     return;  // the next tick comes
@@ -387,19 +461,10 @@ void Worker::Hang(Connection& connection, uint32_t due_s) {
   const uint32_t far = now_s() + static_cast<uint32_t>(kBuckets) - 1;
   if (due_s > far) due_s = far;
   if (due_s <= now_s()) due_s = now_s() + 1;
-  RingHook& head = ring_[due_s % kBuckets];
-  RingHook& hook = connection;
-  hook.before = head.before;
-  hook.after = &head;
-  head.before->after = &hook;
-  head.before = &hook;
+  HookBefore(ring_[due_s % kBuckets], connection);
 }
 
-void Worker::Unhang(Connection& connection) {
-  RingHook& hook = connection;
-  hook.before->after = hook.after;
-  hook.after->before = hook.before;
-}
+void Worker::Unhang(Connection& connection) { Unhook(connection); }
 
 std::vector<Connection*> Worker::InBucket(size_t bucket) const {
   std::vector<Connection*> found;

@@ -21,6 +21,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/mutex.h"
+#include "core/memory/client_memory.h"
 #include "core/store.h"
 #include "core/thread_stats.h"
 #include "protocol/session.h"
@@ -58,6 +59,11 @@ struct WorkerOptions {
   // A client that has not finished its TLS handshake for so long is dropped; 0: never.
   uint32_t handshake_timeout_s = 10;
   uint64_t tick_ms = 1000;
+  // Told what clients take; null: nobody is.  When clients that cannot go on hold all that they
+  // may, a worker that holds more than its share of that, one of `workers`, drops those of its own
+  // that have stood still for longest.
+  ClientMemory* memory = nullptr;
+  uint64_t workers = 1;
   // How long Stop() lets replies go out that a slow client has not taken yet.
   uint64_t drain_ms = 1000;
   // Completes the context of a worker before it starts; signalling `wakeup` makes it look whether
@@ -139,6 +145,9 @@ class Worker {
   [[nodiscard]] std::unique_ptr<ReplyBuffer> Borrow();
   // Null is nothing.
   void GiveBack(std::unique_ptr<ReplyBuffer> buffer);
+  // After a turn that left it something; and when that is gone.
+  void Charge(Connection::Held& held);
+  void Release(Connection::Held& held);
   // Whether Tick() has to look at it every time: it uploads, or its output is stuck.
   void Attend(Connection& connection, bool attend);
   // From now on it gets a turn whenever there may be text for its session.
@@ -149,6 +158,11 @@ class Worker {
  private:
   static constexpr size_t kBuckets = 64;
   static constexpr size_t kPooledBuffers = 16;
+  // What ClientMemory is told at once.
+  static constexpr int64_t kChargeStep = 64 << 10;
+  // An idle connection: its objects, and libevent's.
+  static constexpr int64_t kConnectionBytes = 400;
+  static constexpr int64_t kTlsBytes = 16 << 10;
   static constexpr uint64_t kRetryMs = 5;  // between two tries of those that wait for memory
 
   void Loop(const std::string& name);
@@ -167,6 +181,11 @@ class Worker {
   void TickAttended();
   void TurnWheel();
   void Retry();
+  // Drops clients that hold too much, but not `except`, whose turn it was.
+  void Relieve(const Connection* except);
+  void ChargeStuck(int64_t bytes, int64_t pins);
+  void ChargeConnections(int64_t bytes);
+  [[nodiscard]] static int64_t CostOf(const Connection& connection);
   void RunDue();
 
   // Into the bucket of the second it is due.
@@ -197,6 +216,12 @@ class Worker {
   std::vector<Connection*> due_;
   // Of the clients that came while somebody watched: one that has left has no address any more.
   std::unordered_map<int, Peer> peers_;
+  RingHook held_ring_;  // of Connection::Held, the one that stood still for longest first
+  int64_t stuck_bytes_ = 0;
+  int64_t stuck_told_ = 0;  // of them, ClientMemory knows
+  int64_t stuck_pins_ = 0;
+  int64_t connection_bytes_ = 0;
+  int64_t connection_told_ = 0;
   uint32_t wheel_s_ = 0;  // seconds before it have been looked at
   size_t connections_ = 0;
   bool draining_ = false;

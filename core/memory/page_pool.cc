@@ -30,6 +30,7 @@ uint64_t PagePool::FileBytes(uint64_t limit_bytes) {
 }
 
 PagePool::PagePool(const Options& options) : options_(options), limit_bytes_(options.limit_bytes) {
+  clients_.SetLimit(options.limit_bytes);
   const unsigned shift = ShiftFor(options.limit_bytes);
   const uint64_t addressable = (uint64_t{1} << 32) << shift;
   uint64_t bytes = has_file() ? FileBytes(options.limit_bytes)
@@ -114,8 +115,8 @@ PagePool::~PagePool() { munmap(mapping_, mapping_bytes_); }
 size_t PagePool::LimitPages() const {
   const uint64_t limit = limit_bytes_.load(std::memory_order_relaxed);
   const uint64_t uncharged = limit * kUnchargedPercent / 100;
-  const uint64_t index = index_bytes_.load(std::memory_order_relaxed);
-  const uint64_t charged = std::min(limit, index > uncharged ? index - uncharged : 0);
+  const uint64_t others = index_bytes_.load(std::memory_order_relaxed) + clients_.charge();
+  const uint64_t charged = std::min(limit, others > uncharged ? others - uncharged : 0);
   const size_t pages = std::max(kMinPages, static_cast<size_t>((limit - charged) / kPageBytes));
   return std::min(pages, room_pages_.load(std::memory_order_relaxed));
 }

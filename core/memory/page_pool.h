@@ -2,8 +2,8 @@
 //
 // Owner: Store::Impl.  Threads: any; mutex_ guards the free list.  Locks: rank kPool.
 // Memory: one reservation of address space; a page costs memory once it is touched, and gives it
-// back to the system in ReleaseExcess().  The index is charged to the same limit, but for a share
-// of kUnchargedPercent of it.
+// back to the system in ReleaseExcess().  The index and what clients take are charged to the same
+// limit, but for a share of kUnchargedPercent of it.
 //
 // With a memory file the pages are the file's (page n at n MiB), and a page's room on its file
 // system is taken before the page is handed out: a full file system is a pool that is dry, never a
@@ -18,6 +18,7 @@
 
 #include "core/base/mutex.h"
 #include "core/memory/chunk.h"
+#include "core/memory/client_memory.h"
 
 namespace larder {
 
@@ -66,7 +67,11 @@ class PagePool {
   }
   void SetLimit(uint64_t limit_bytes) {
     limit_bytes_.store(limit_bytes, std::memory_order_relaxed);
+    clients_.SetLimit(limit_bytes);
   }
+  // What clients take now; moves the limit for pages too.
+  [[nodiscard]] ClientMemory& clients() { return clients_; }
+  [[nodiscard]] const ClientMemory& clients() const { return clients_; }
   [[nodiscard]] uint64_t limit_bytes() const {
     return limit_bytes_.load(std::memory_order_relaxed);
   }
@@ -94,6 +99,7 @@ class PagePool {
   ChunkSpace space_;
   std::atomic<uint64_t> limit_bytes_;
   std::atomic<uint64_t> index_bytes_{0};
+  ClientMemory clients_;
   std::atomic<size_t> backed_{0};
   std::atomic<size_t> free_count_{0};
   std::atomic<PageIndex> highest_{0};

@@ -182,6 +182,11 @@ constexpr StatRow kGeneralRows[] = {
 constexpr StatRow kLarderRows[] = {
     {"larder_version", LarderVersion},
     {"page_bytes", Memory<&StoreInfo::page_bytes>},
+    {"client_bytes", Memory<&StoreInfo::client_bytes>},
+    {"stuck_client_bytes", Memory<&StoreInfo::stuck_bytes>},
+    {"stuck_client_pinned_bytes", Memory<&StoreInfo::pinned_bytes>},
+    {"stuck_client_limit", Memory<&StoreInfo::stuck_limit>},
+    {"stuck_clients_dropped", Memory<&StoreInfo::clients_dropped>},
     {"reassign_evictions", Thread<ThreadCounter::reassign_evictions>},
 };
 

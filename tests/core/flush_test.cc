@@ -73,6 +73,16 @@ TEST_CASE("the crawler frees what a prefix flush ended and keeps the rest", "[co
   f.store.CheckInvariants();
 }
 
+TEST_CASE("a delayed flush whose time has come is not forgotten for a later one", "[core][flush]") {
+  Fixture f;
+  REQUIRE(Put(f.store, f.ctx, "a") == StoreResult::kStored);
+  f.store.FlushAll(f.ctx, f.ctx.now + 10);
+  f.clock.Advance(20);
+  f.ctx.now = f.clock.NowMs();
+  f.store.FlushAll(f.ctx, f.ctx.now + 1000);  // nothing has looked at the clock in between
+  CHECK(!Has(f.store, f.ctx, "a"));
+}
+
 TEST_CASE("flushes of every kind agree with a map after every step", "[core][flush][model]") {
   Fixture f;
   const auto seed = std::random_device{}();

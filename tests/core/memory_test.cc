@@ -32,6 +32,25 @@ TEST_CASE("chunk sizes may be given one by one", "[core][memory]") {
   CHECK(sizes.sizes() == std::vector<size_t>{0, 104, 504, 1008, 64 << 10});
 }
 
+TEST_CASE("what clients take is charged to the pages like the index", "[core][memory]") {
+  PagePool pool({.limit_bytes = 100 << 20});
+  pool.SetCharge(2 << 20);  // with the next 3 % in all
+  pool.clients().AddConnections(1 << 20);
+  CHECK(pool.LimitPages() == 100);
+  pool.clients().AddStuck(10 << 20);
+  CHECK(pool.LimitPages() == 90);
+  pool.clients().AddPinned(30 << 20);  // lies in pages already
+  CHECK(pool.LimitPages() == 90);
+  CHECK(pool.clients().stuck_limit() == 25 << 20);
+  CHECK(pool.clients().is_over());
+  pool.clients().AddPinned(-(20 << 20));
+  CHECK_FALSE(pool.clients().is_over());
+  pool.SetLimit(8 << 20);
+  CHECK(pool.clients().stuck_limit() == ClientMemory::kLeastStuckBytes);
+  pool.clients().AddStuck(-(10 << 20));
+  CHECK(pool.LimitPages() == PagePool::kMinPages);
+}
+
 TEST_CASE("the pool gives out no more pages than the limit, less what the index takes",
           "[core][memory]") {
   PagePool pool({.limit_bytes = 20 << 20});

@@ -315,6 +315,26 @@ TEST_CASE("an item that is read stays, one that is not goes", "[core][store][lru
   CHECK(kept >= 990);
 }
 
+TEST_CASE("an item that is read stays when the pages around it go", "[core][store][pages]") {
+  StoreOptions options = Quiet();
+  options.memory_bytes = 32 << 20;
+  Fixture f(options);
+  const std::string value(4000, 'v');
+  for (int i = 0; i < 10'000; ++i) f.Put("cold" + std::to_string(i), value);
+  // In chunks of the oldest items, so among the next victims.
+  for (int i = 0; i < 10; ++i) f.Put("hot" + std::to_string(i), value);
+  for (int turn = 0; turn < 3; ++turn) {
+    for (int i = 0; i < 10; ++i) REQUIRE(f.Get("hot" + std::to_string(i)) == value);
+  }
+  for (int64_t charged = 0; charged < 20; charged += 4) {
+    f.store.client_memory().AddStuck(4 << 20);
+    f.store.RunMaintenance(f.ctx);
+    for (int i = 0; i < 10; ++i) REQUIRE(f.Get("hot" + std::to_string(i)) == value);
+  }
+  CHECK(f.store.Info().page_bytes <= 13 << 20);
+  f.store.CheckInvariants();
+}
+
 TEST_CASE("a pinned value stays whole whatever happens to its key", "[core][store][pin]") {
   StoreOptions options = Quiet();
   options.memory_bytes = 8 << 20;

@@ -137,3 +137,66 @@ TEST_CASE("a pinned value is sent as it was, whatever happens to its key", "[pro
   StoreLarge(world, std::string(150'000, 'z'));
   CHECK(out.ToString() == value.substr(1000));
 }
+
+TEST_CASE("a stuck reply keeps what is unsent and gives up an empty block", "[protocol][reply]") {
+  World world;
+  const std::string value = LargeValue();
+  StoreLarge(world, value);
+  const size_t sent = GENERATE(as<size_t>{}, 0, 3, 5, 100, 150'005);
+  ReplyBuffer out;
+  out.Append("hello");
+  out.AppendPin(PinOf(world));
+  out.Append("there");
+  out.AppendOwned("friend");
+  const std::string whole = out.ToString();
+  out.Drop(sent);
+  const size_t before = out.memory_bytes();
+  out.MarkStuck();
+  CHECK(out.memory_bytes() < before - 60'000);
+  CHECK_FALSE(out.is_whole());
+  CHECK_FALSE(out.HasRoom());
+  CHECK(out.pending_bytes() == whole.size() - sent);
+  CHECK(out.ToString() == whole.substr(sent));
+  CHECK(Drain(out, 3, 10'000) == whole.substr(sent));
+}
+
+TEST_CASE("a stuck reply that fills its block stays as it is", "[protocol][reply]") {
+  ReplyBuffer out;
+  while (out.HasRoom()) out.Append(std::string(5000, 'x'));
+  const std::string whole = out.ToString();
+  out.MarkStuck();
+  CHECK(out.is_whole());
+  CHECK(out.ToString() == whole);
+}
+
+TEST_CASE("values that stuck replies pin are counted once, until the last reply is gone",
+          "[protocol][reply]") {
+  World world;
+  StoreLarge(world, LargeValue());
+  const ClientMemory& memory = world.store.client_memory();
+  ReplyBuffer one;
+  ReplyBuffer two;
+  one.AppendPin(PinOf(world));
+  one.AppendPin(PinOf(world));
+  two.AppendPin(PinOf(world));
+  CHECK(memory.pinned() == 0);
+  one.MarkStuck();
+  one.MarkStuck();
+  two.MarkStuck();
+  CHECK(memory.pinned() == LargeValue().size());
+  world.store.Delete(world.context, {.key = world.store.MakeKey("large")});
+  one.Clear();
+  CHECK(memory.pinned() == LargeValue().size());
+  two.Clear();
+  CHECK(memory.pinned() == 0);
+}
+
+TEST_CASE("no more than a mebibyte of values is pinned before the first is sent",
+          "[protocol][reply]") {
+  World world;
+  StoreLarge(world, LargeValue());
+  ReplyBuffer out;
+  while (out.HasRoom()) out.AppendPin(PinOf(world));
+  CHECK(out.pinned_bytes() >= ReplyBuffer::kMaxPinnedBytes);
+  CHECK(out.pinned_bytes() < ReplyBuffer::kMaxPinnedBytes + LargeValue().size());
+}

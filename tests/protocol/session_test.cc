@@ -241,9 +241,52 @@ TEST_CASE("a large value that memory runs out for is refused, and the rest of it
   for (int i = 0; i < 20 && reply == "STORED\r\n"; ++i) {
     reply = client.Ask(Set("k" + std::to_string(i), value));
   }
-  CHECK(reply == "SERVER_ERROR Out of memory during read\r\n");
+  CHECK(reply == "SERVER_ERROR out of memory storing object\r\n");  // said before the first byte
   CHECK(client.Ask("version\r\n") == "VERSION 1.6.45\r\n");
   CHECK(client.Ask("get k0\r\n") == "VALUE k0 0 900000\r\n" + value + "\r\nEND\r\n");
+}
+
+TEST_CASE("uploads are joined in order, small to large and large to large",
+          "[protocol][memcache]") {
+  World world;
+  Client client(world);
+  std::mt19937 random(7);
+  std::string model(random() % 30'000, '-');
+  REQUIRE(client.Ask(Set("k", model)) == "STORED\r\n");
+  for (int step = 0; step < 12; ++step) {
+    const std::string part(17'000 + random() % 90'000, static_cast<char>('a' + step));
+    const bool append = random() % 2 == 0;
+    const std::string line = (append ? "append" : "prepend") + std::string(" k 9 0 ") +
+                             std::to_string(part.size()) + "\r\n" + part + "\r\n";
+    const std::string wanted = append ? model + part : part + model;
+    if (wanted.size() + 200 > world.store.options().max_item_bytes) break;
+    REQUIRE(client.Ask(line) == "STORED\r\n");
+    model = wanted;
+    REQUIRE(client.Ask("get k\r\n") ==
+            "VALUE k 0 " + std::to_string(model.size()) + "\r\n" + model + "\r\nEND\r\n");
+  }
+  CHECK(client.Ask("append nope 0 0 20000\r\n" + std::string(20'000, 'x') + "\r\n") ==
+        "NOT_STORED\r\n");
+  CHECK(client.Ask("delete k\r\n") == "DELETED\r\n");
+  for (const ClassInfo& info : world.store.Classes()) CHECK(info.used_chunks == 0);
+}
+
+TEST_CASE("an upload that cannot fit is refused before its first byte without eviction",
+          "[protocol][memcache]") {
+  StoreOptions options = World::Small();
+  options.memory_bytes = 8 << 20;
+  options.evict = false;
+  World world(options);
+  Client client(world);
+  int stored = 0;
+  while (client.Ask(Set("k" + std::to_string(stored), std::string(60'000, 'v'))) == "STORED\r\n") {
+    ++stored;
+  }
+  REQUIRE(stored > 50);
+  CHECK(client.Ask("set late 0 0 900000\r\nv").empty());  // its bytes are skipped
+  CHECK(client.Ask(std::string(899'999, 'v') + "\r\n") ==
+        "SERVER_ERROR out of memory storing object\r\n");
+  CHECK(world.store.Info().items == static_cast<uint64_t>(stored));
 }
 
 TEST_CASE("a small limit also refuses small values", "[protocol][memcache]") {
