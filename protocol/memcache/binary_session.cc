@@ -74,6 +74,7 @@ Outcome BinarySession::Execute(BinaryContext& ctx, const BinaryFrame& frame) {
   switch (frame.kind) {
     case BinaryFrameKind::kRequest:
     case BinaryFrameKind::kLargeValue:
+      if (frame.command == nullptr) break;  // it has a row: the framer knows no other
       return frame.command->handler(ctx, frame);
     case BinaryFrameKind::kUnknown:
       if (frame.value_bytes == 0) {
