@@ -319,6 +319,7 @@ void Restorer::ScanItem(Worker& worker, uint16_t class_id, Item& item, Handle ha
     why = CheckPieces(worker, item, handle, hash);
     if (why != nullptr) return FailAt(worker, handle, why);
     item.large()->refs.store(1, std::memory_order_relaxed);
+    item.large()->stuck_pins.store(0, std::memory_order_relaxed);
     bytes += item.large()->value_bytes;
     class_id = ClassOfChunk(item.large()->first_piece);
   }

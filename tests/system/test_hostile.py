@@ -49,6 +49,13 @@ class Healthy(threading.Thread):
         except BaseException as error:  # noqa: BLE001 - handed to the test
             self.error = error
 
+    def end(self):
+        self.ended.set()
+        self.join()
+        self.wire.close()
+        if self.error:
+            raise self.error
+
     def p99(self):
         return sorted(self.times)[len(self.times) * 99 // 100]
 
@@ -58,31 +65,18 @@ class HostileTest(SystemTest):
     def healthy_beside(self, server, p99_seconds=None):
         """A healthy client runs beside the body; its 99th percentile is compared with that of the time before."""
 
-        def measured(body):
-            client = Healthy(server)
-            client.start()
-            try:
-                body()
-            finally:
-                client.ended.set()
-                client.join()
-                client.wire.close()
-            if client.error:
-                raise client.error
-            return client
-
-        usual = measured(lambda: time.sleep(0.5)).p99()
+        client = Healthy(server)
+        client.start()
+        time.sleep(0.5)
+        client.end()
+        usual = client.p99()
         client = Healthy(server)
         client.start()
         try:
             yield client
             time.sleep(0.5)  # also while the others are there and do nothing
         finally:
-            client.ended.set()
-            client.join()
-            client.wire.close()
-        if client.error:
-            raise client.error
+            client.end()
         # Twice is the promise.  The hostile clients and this one share two cores with the server, so what a
         # scheduler's turn costs is allowed on top; a server that waits for them would wait for seconds.
         allowed = p99_seconds if p99_seconds is not None else 2 * usual + 0.05
@@ -229,3 +223,148 @@ class OneLimitTest(HostileTest):
         wire.send(b"set late 0 0 900000\r\n" + b"v" * 900_000 + b"\r\n")
         self.assertEqual(wire.line(), b"SERVER_ERROR out of memory storing object")
         self.assertTrue(wire.ask(b"version\r\n").startswith(b"VERSION"))
+
+
+class NeighboursTest(HostileTest):
+    """Half requests, resets, floods: each costs whoever does it."""
+
+    @ours_only("memcached closes at 1 KiB without a get, and keeps what it has read")
+    def test_five_hundred_half_requests(self):
+        server = self.start("-m", "64", "-c", "1024", "-t", "2")
+        half = (b"get" + b" k" * 15_000, b"set k 0 0 16000\r\n" + b"x" * 15_000, b"ge", b"set k 0 0 900000\r\n" + b"x" * 70_000,
+                b"\x80\x01" + b"\0" * 10)
+        before = server.rss_bytes()
+        with self.healthy_beside(server, p99_seconds=0.1):
+            socks = [self.connect(server) for _ in range(500)]
+            for index, sock in enumerate(socks):
+                sock.sendall(half[index % len(half)])
+            time.sleep(0.5)  # they stay as they are: what is measured is the others' time
+        if not server.is_sanitized():
+            self.assertLess(server.rss_bytes() - before, 500 * (64 << 10))
+        wire = self.wire(server)
+        for index in range(40):
+            self.assertEqual(wire.set(b"large%d" % index, b"y" * 1_000_000), b"STORED")
+        for sock in socks:
+            sock.close()
+        poll(lambda: wire.stat("curr_connections") <= 2, 10, "connections forgotten")
+
+    def test_resets_in_the_middle_leave_nothing_behind(self):
+        server = self.start("-m", "64", "-t", "2", "-c", "1024")
+        wire = self.wire(server)
+        self.assertEqual(wire.set(b"k", b"x" * 700_000), b"STORED")
+
+        def used():
+            return sum(int(v) for n, v in wire.stats(b"slabs") if n.endswith(":used_chunks"))
+
+        before = used()
+        with self.healthy_beside(server):
+            for _ in range(5):
+                socks = [self.connect(server) for _ in range(40)]
+                for index, sock in enumerate(socks):
+                    sock.sendall((b"set up%d 0 0 700000\r\n" % index + b"x" * 300_000, b"get k\r\n" * 20,
+                                  b"append k 0 0 100000\r\n" + b"y" * 50_000)[index % 3])
+                for sock in socks:
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    sock.close()
+        poll(lambda: wire.stat("curr_connections") <= 2, 10, "connections forgotten")
+        wire.ask(b"delete healthy\r\n")
+        poll(lambda: used() == before, 10, "memory of uploads that broke off")
+        self.assertEqual(wire.get(b"k"), {b"k": b"x" * 700_000})
+        if not server.is_reference:
+            self.assertEqual(larder_stat(wire, "stuck_client_bytes"), 0)
+            self.assertEqual(larder_stat(wire, "stuck_client_pinned_bytes"), 0)
+
+    @ours_only("memcached keeps descriptors of its own within the limit")
+    def test_a_flood_over_the_limit_is_told_so_and_the_served_go_on(self):
+        limit = 64
+        server = self.start("-c", str(limit), "-t", "2")
+        counts = {"served": 0, "refused": 0}
+        lock = threading.Lock()
+        kept = []
+
+        def flood(_):
+            for _ in range(60):
+                try:
+                    wire = server.wire(20)
+                    wire.sock.sendall(b"version\r\n")
+                    line = wire.line()
+                except (OSError, EOFError):
+                    line = b"ERROR Too many open connections"  # a reset overtook the line
+                with lock:
+                    if line.startswith(b"VERSION"):
+                        counts["served"] += 1
+                        kept.append(wire)
+                    else:
+                        self.assertEqual(line, b"ERROR Too many open connections")
+                        counts["refused"] += 1
+                        wire.close()
+
+        with self.healthy_beside(server):
+            in_threads(6, flood)
+            self.assertEqual(counts, {"served": limit - 1, "refused": 6 * 60 - (limit - 1)})
+            for wire in kept:
+                self.assertTrue(wire.ask(b"version\r\n").startswith(b"VERSION"))
+        for wire in kept:
+            wire.close()
+        self.comes_in_within_a_second(server)
+
+    def comes_in_within_a_second(self, server):
+        began = time.monotonic()
+
+        def comes_in():
+            try:
+                with server.wire(5) as wire:
+                    return wire.ask(b"version\r\n").startswith(b"VERSION")
+            except (OSError, EOFError):
+                return False
+
+        poll(comes_in, 10, "a place")
+        self.assertLess(time.monotonic() - began, 1.0)
+
+    @ours_only("memcached stops accepting until somebody leaves")
+    def test_out_of_descriptors(self):
+        server = self.start("-c", "1024", "-t", "2")
+
+        def descriptors():
+            return len(os.listdir(f"/proc/{server.pid}/fd"))
+
+        control = self.wire(server)
+        control.ask(b"version\r\n")
+        with self.healthy_beside(server):
+            before = descriptors()
+            usual = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
+            resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (before + 20, usual[1]))
+            served, refused = [], 0
+            for _ in range(60):
+                wire = server.wire(10)
+                try:
+                    wire.send(b"version\r\n")
+                    line = wire.line()
+                except (OSError, EOFError):
+                    line = b""
+                if line.startswith(b"VERSION"):
+                    served.append(wire)
+                else:
+                    refused += 1
+                    wire.close()
+            self.assertGreater(refused, 30)
+            self.assertGreater(len(served), 15)
+            self.assertTrue(control.ask(b"version\r\n").startswith(b"VERSION"))
+            for wire in served:
+                wire.close()
+            self.comes_in_within_a_second(server)
+        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, usual)
+        poll(lambda: descriptors() <= before, 10, "descriptors closed")
+
+    def test_a_stopped_server_goes_on_where_it_was(self):
+        server = self.start("-t", "2", "-m", "64")
+        wires = [self.wire(server) for _ in range(20)]
+        os.kill(server.pid, signal.SIGSTOP)
+        try:
+            for index, wire in enumerate(wires):
+                wire.send(b"set k%d 0 0 100000\r\n" % index + b"x" * 100_000 + b"\r\nget k%d\r\n" % index)
+        finally:
+            os.kill(server.pid, signal.SIGCONT)
+        for index, wire in enumerate(wires):
+            self.assertEqual(wire.line(), b"STORED")
+            self.assertEqual(wire.values(), {b"k%d" % index: b"x" * 100_000})
