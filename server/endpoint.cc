@@ -13,6 +13,7 @@
 #include <memory>
 
 #include "server/numbers.h"
+#include "server/socket_holder.h"
 
 namespace larder::server {
 namespace {
@@ -22,6 +23,15 @@ using AddressList = std::unique_ptr<addrinfo, decltype(&freeaddrinfo)>;
 absl::Status ErrnoStatus(int error, const char* what) {
   std::string text = what[0] == '\0' ? "" : std::string(what) + ": ";
   return {absl::ErrnoToStatusCode(error), text + std::strerror(error)};
+}
+
+// Why bind() or listen() refused `address`: "Address already in use by memcached, pid 4711".
+absl::Status NotBound(int error, const addrinfo& info) {
+  absl::Status status = ErrnoStatus(error, "");
+  if (error != EADDRINUSE) return status;
+  const std::string holder = SocketHolder(info.ai_addr, info.ai_socktype);
+  if (holder.empty()) return status;
+  return {status.code(), std::string(std::strerror(error)) + " by " + holder};
 }
 
 absl::Status BadEndpoint(std::string_view text, std::string_view why) {
@@ -73,8 +83,8 @@ absl::StatusOr<ListeningSocket> ListenAt(const addrinfo& info, int backlog) {
   SwitchOn(fd.get(), SOL_SOCKET, SO_KEEPALIVE);
   SwitchOn(fd.get(), IPPROTO_TCP, TCP_NODELAY);
   if (info.ai_family == AF_INET6) SwitchOn(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY);
-  if (bind(fd.get(), info.ai_addr, info.ai_addrlen) < 0) return ErrnoStatus(errno, "");
-  if (listen(fd.get(), backlog) < 0) return ErrnoStatus(errno, "listen");
+  if (bind(fd.get(), info.ai_addr, info.ai_addrlen) < 0) return NotBound(errno, info);
+  if (listen(fd.get(), backlog) < 0) return NotBound(errno, info);
   return Bound(std::move(fd), info.ai_family);
 }
 
@@ -85,7 +95,7 @@ absl::StatusOr<ListeningSocket> BindDatagram(const addrinfo& info, bool shared) 
   if (!fd.valid()) return ErrnoStatus(errno, "socket");
   if (shared) SwitchOn(fd.get(), SOL_SOCKET, SO_REUSEPORT);
   if (info.ai_family == AF_INET6) SwitchOn(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY);
-  if (bind(fd.get(), info.ai_addr, info.ai_addrlen) < 0) return ErrnoStatus(errno, "");
+  if (bind(fd.get(), info.ai_addr, info.ai_addrlen) < 0) return NotBound(errno, info);
   auto bound = Bound(std::move(fd), info.ai_family);
   if (bound.ok()) bound->description.replace(0, 3, "udp");  // of tcp:... or tcp6:...
   return bound;

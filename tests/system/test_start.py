@@ -202,6 +202,17 @@ class ExitCodeTest(SystemTest):
             port = str(taken.getsockname()[1])
             self.ends(71, *as_user([]), "-l", "127.0.0.1", "-p", port, says="(?i)address already in use")
 
+    @ours_only("it says who has the port")
+    def test_port_in_use_names_its_holder(self):
+        holder = f"Address already in use by .*, pid {os.getpid()}"
+        for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+            with self.subTest(host), socket.socket(family) as taken:
+                taken.bind((host, 0))
+                taken.listen()
+                port = str(taken.getsockname()[1])
+                self.ends(71, *as_user([]), "-l", host, "-p", port, says=rf"{holder} \(port {port}\)")
+                self.ends(71, *as_user([]), "-p", port, says=f"TCP port {port}: {holder}")
+
     def test_unknown_options(self):
         self.ends(1, *as_user([]), "--no-such-option")
         self.ends(1, *as_user([]), "-o", "no_such_suboption", says='Illegal suboption "no_such_suboption"')

@@ -1,10 +1,12 @@
 """UDP: memcached's frame, replies of many datagrams, and what a server must not let itself be used for."""
 
+import os
 import socket
 import struct
 
+from harness import settings
 from harness.case import SystemTest, ours_only
-from harness.server import as_user, run_to_end
+from harness.server import as_user, is_reference, run_to_end
 
 HEADER = struct.Struct(">HHHH")
 PATIENCE = 5
@@ -113,6 +115,8 @@ class UdpTest(SystemTest):
             code, text = run_to_end(*where, *as_user(where))
         self.assertEqual(code, 71)
         self.assertIn(f"UDP port {port}", text)
+        if not is_reference(settings.server):
+            self.assertRegex(text, f"Address already in use by .*, pid {os.getpid()}")
 
     def test_stats_know_the_port(self):
         _, port = self.serve()
