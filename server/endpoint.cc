@@ -283,17 +283,36 @@ absl::StatusOr<Endpoint> ParseEndpoint(std::string_view text, int default_port) 
   return endpoint;
 }
 
+std::optional<PeerCheck> TlsOf(const TlsOptions& options, TlsPrefix prefix) {
+  if (!options.enabled) return std::nullopt;
+  switch (prefix) {
+    case TlsPrefix::kNone:
+      return options.peer_check;
+    case TlsPrefix::kOff:
+      break;
+    case TlsPrefix::kBasic:
+      return PeerCheck::kNone;
+    case TlsPrefix::kMutual:
+      return PeerCheck::kRequire;
+  }
+  return std::nullopt;
+}
+
+ListenerTraits TraitsOf(const Endpoint& endpoint, int family) {
+  ListenerTraits traits;
+  traits.protocol = endpoint.protocol.value_or(BindingProtocol::kAuto);
+  traits.transport = family == AF_UNIX          ? Transport::kUnix
+                     : endpoint.tls.has_value() ? Transport::kTls
+                                                : Transport::kTcp;
+  traits.peer_check = endpoint.tls.value_or(PeerCheck::kNone);
+  return traits;
+}
+
 absl::StatusOr<std::vector<ListeningSocket>> Listen(const Endpoint& endpoint, int backlog) {
   auto sockets =
       endpoint.unix_path.empty() ? ListenTcp(endpoint, backlog) : ListenUnix(endpoint, backlog);
   if (!sockets.ok()) return sockets;
-  for (ListeningSocket& one : *sockets) {
-    one.traits.protocol = endpoint.protocol.value_or(BindingProtocol::kAuto);
-    one.traits.transport = one.family == AF_UNIX      ? Transport::kUnix
-                           : endpoint.tls.has_value() ? Transport::kTls
-                                                      : Transport::kTcp;
-    one.traits.peer_check = endpoint.tls.value_or(PeerCheck::kNone);
-  }
+  for (ListeningSocket& one : *sockets) one.traits = TraitsOf(endpoint, one.family);
   return sockets;
 }
 
@@ -313,6 +332,10 @@ std::string DescribeAddress(const sockaddr_storage& address, socklen_t length) {
     const auto& un = reinterpret_cast<const sockaddr_un&>(address);
     const size_t room =
         length > offsetof(sockaddr_un, sun_path) ? length - offsetof(sockaddr_un, sun_path) : 0;
+    // A name of Linux' own begins with a NUL and may have more of them; written with an @.
+    if (room > 1 && un.sun_path[0] == '\0') {
+      return "unix:@" + std::string(un.sun_path + 1, strnlen(un.sun_path + 1, room - 1));
+    }
     return "unix:" + std::string(un.sun_path, strnlen(un.sun_path, room));
   }
   return "?";

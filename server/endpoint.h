@@ -16,6 +16,7 @@
 #include "absl/status/statusor.h"
 #include "core/events.h"
 #include "server/client_info.h"
+#include "server/tls_options.h"
 
 namespace larder::server {
 
@@ -42,10 +43,6 @@ class UniqueFd {
   int fd_ = -1;
 };
 
-// What stands in front of an address: nothing, notls:, btls: (no certificates of clients are
-// looked at), mtls: (they are required).
-enum class TlsPrefix : uint8_t { kNone, kOff, kBasic, kMutual };
-
 // One place to listen at, as written by the user.
 struct Endpoint {
   std::string host;       // empty: every address
@@ -65,6 +62,9 @@ struct Endpoint {
 // `tag[name]:` or `tag_name_:`.  The error says what is wrong with `text`.
 [[nodiscard]] absl::StatusOr<Endpoint> ParseEndpoint(std::string_view text, int default_port);
 
+// What comes of a listener's prefix: null for one without TLS.
+[[nodiscard]] std::optional<PeerCheck> TlsOf(const TlsOptions& options, TlsPrefix prefix);
+
 struct ListeningSocket {
   UniqueFd fd;
   int family = AF_UNSPEC;
@@ -72,6 +72,9 @@ struct ListeningSocket {
   std::string description;  // tcp:0.0.0.0:11211, tcp6:[::]:11211, unix:/path
   ListenerTraits traits;
 };
+
+// What connections to a socket of `family` need to know of the endpoint.
+[[nodiscard]] ListenerTraits TraitsOf(const Endpoint& endpoint, int family);
 
 // Binds and listens, non-blocking, close-on-exec.  One endpoint can give several sockets (IPv4 and
 // IPv6); a family that the machine does not have is skipped as long as another one works.
@@ -83,7 +86,7 @@ struct ListeningSocket {
 [[nodiscard]] absl::StatusOr<std::vector<ListeningSocket>> BindDatagrams(const Endpoint& endpoint,
                                                                          size_t copies);
 
-// memcached's way to write an address: tcp:127.0.0.1:4711, tcp6:[::1]:4711, unix:/path.
+// memcached's way to write an address: tcp:127.0.0.1:4711, tcp6:[::1]:4711, unix:/path, unix:@name.
 [[nodiscard]] std::string DescribeAddress(const sockaddr_storage& address, socklen_t length);
 // The same for the far end of a connected socket, or (`local`) for its near end.
 [[nodiscard]] std::string DescribeSocket(int fd, bool local);

@@ -9,9 +9,11 @@
 #include <chrono>
 #include <cstdio>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/base/clock.h"
+#include "server/inherited.h"
 #include "server/log.h"
 #include "server/process.h"
 #include "server/server.h"
@@ -165,7 +167,17 @@ void SaveItems(Server& server) {
                            std::chrono::duration_cast<std::chrono::milliseconds>(took).count())));
 }
 
-int Serve(Options options, Daemon& daemon) {
+// Whatever comes of it, the variables are nobody else's business afterwards.
+Refusal TakeInheritedSockets(const Environment& environment, Options& options,
+                             InheritedSockets* sockets) {
+  std::vector<InheritedDescriptor> descriptors;
+  Refusal refusal = ReadListenVariables(environment, getpid(), &descriptors);
+  if (!refusal.refused()) refusal = AdoptSockets(descriptors, options, sockets);
+  for (const char* name : {"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"}) unsetenv(name);
+  return refusal;
+}
+
+int Serve(Options options, InheritedSockets inherited, Daemon& daemon) {
   const Signals signals;
   (void)TheLog().Start();  // without a thread of its own it works on
   SystemClock clock;
@@ -179,7 +191,7 @@ int Serve(Options options, Daemon& daemon) {
   if (options.debug_commands) tuning.movable_clock = &clock;
   Server server(std::move(options), clock, tuning, &TheLog());
   SayWhatWasRestored(server);
-  if (const Refusal refusal = server.Start(); refusal.refused()) {
+  if (const Refusal refusal = server.Start(std::move(inherited)); refusal.refused()) {
     SaveItems(server);
     return Fail(refusal);
   }
@@ -206,13 +218,19 @@ int Serve(Options options, Daemon& daemon) {
 
 int main(int argc, char** argv) {
   const std::vector<std::string> args(argv + (argc > 0 ? 1 : 0), argv + argc);
-  ParsedCommandLine line =
-      ParseCommandLine(args, [](const char* name) -> const char* { return getenv(name); });
+  const Environment environment = [](const char* name) -> const char* { return getenv(name); };
+  ParsedCommandLine line = ParseCommandLine(args, environment);
   std::fputs(line.out.c_str(), stdout);
   std::fputs(line.err.c_str(), stderr);
   if (!line.run) return line.exit_code;
   Options& options = line.options;
   TheLog().SetLevel(LevelOfVerbosity(options.verbosity));
+  // First of all: nothing else may have opened a descriptor yet.
+  InheritedSockets inherited;
+  if (const Refusal refusal = TakeInheritedSockets(environment, options, &inherited);
+      refusal.refused()) {
+    return Fail(refusal);
+  }
   if (const absl::Status status = TheLog().Open(options.log_target); !status.ok()) {
     return Fail({kExitOsError, std::string(status.message().data(), status.message().size())});
   }
@@ -227,7 +245,7 @@ int main(int argc, char** argv) {
     options.warnings.emplace_back("-k: the memory could not be locked (see ulimit -l)");
   }
   for (const std::string& warning : options.warnings) SayWarning(warning);
-  const int exit_code = Serve(std::move(options), daemon);
+  const int exit_code = Serve(std::move(options), std::move(inherited), daemon);
   TheLog().Stop();
   return exit_code;
 }

@@ -1,5 +1,9 @@
 #include "server/network.h"
 
+#include <fcntl.h>
+
+#include <cerrno>
+#include <cstring>
 #include <utility>
 
 namespace larder::server {
@@ -27,10 +31,10 @@ Network::~Network() {
   workers_.clear();
 }
 
-absl::Status Network::Bind() {
+absl::Status Network::Bind(InheritedSockets inherited) {
   base_ = MakeEventBase();
   if (base_ == nullptr || stop_.fd() < 0) return absl::ResourceExhaustedError("no event loop");
-  std::vector<ListeningSocket> sockets;
+  std::vector<ListeningSocket> sockets = std::move(inherited.listening);
   for (const Endpoint& endpoint : options_.endpoints) {
     auto bound = Listen(endpoint, options_.backlog);
     if (!bound.ok()) {
@@ -50,12 +54,33 @@ absl::Status Network::Bind() {
         next_worker_ = (next_worker_ + 1) % workers_.size();
       },
       [this] { Deal(); });
-  return BindDatagramSockets();
+  datagram_sockets_.resize(static_cast<size_t>(options_.threads));
+  absl::Status status = ShareDatagrams(std::move(inherited.datagrams));
+  status.Update(BindDatagramSockets());
+  return status;
+}
+
+// A socket that came from outside is one queue, which all workers empty.
+absl::Status Network::ShareDatagrams(std::vector<ListeningSocket> sockets) {
+  for (ListeningSocket& socket : sockets) {
+    datagram_addresses_.push_back(
+        {socket.fd.get(), socket.family, socket.port, socket.description});
+    for (size_t i = 1; i < datagram_sockets_.size(); ++i) {
+      UniqueFd copy(fcntl(socket.fd.get(), F_DUPFD_CLOEXEC, 0));
+      if (!copy.valid()) {
+        const std::string why = std::strerror(errno);
+        return absl::ResourceExhaustedError(socket.description + ": " + why);
+      }
+      datagram_sockets_[i].push_back(
+          {std::move(copy), socket.family, socket.port, socket.description, socket.traits});
+    }
+    datagram_sockets_[0].push_back(std::move(socket));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status Network::BindDatagramSockets() {
   const auto workers = static_cast<size_t>(options_.threads);
-  datagram_sockets_.resize(workers);
   for (const Endpoint& endpoint : options_.datagram_endpoints) {
     auto bound = BindDatagrams(endpoint, workers);
     if (!bound.ok()) {

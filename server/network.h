@@ -17,6 +17,7 @@
 #include "server/acceptor.h"
 #include "server/client_counters.h"
 #include "server/endpoint.h"
+#include "server/inherited.h"
 #include "server/worker.h"
 
 namespace larder::server {
@@ -40,8 +41,8 @@ class Network {
   Network& operator=(const Network&) = delete;
   ~Network();  // Stop() and wait
 
-  // Binds every endpoint.  Fails with its name and why.
-  [[nodiscard]] absl::Status Bind();
+  // Binds every endpoint, and takes `inherited` over.  Fails with its name and why.
+  [[nodiscard]] absl::Status Bind(InheritedSockets inherited = {});
   // Starts the workers, and to accept.  REQUIRES: Bind() succeeded.
   [[nodiscard]] absl::Status Start();
   // Calls `ready` on the loop whenever `fd` is readable.  Between Start() and Run().
@@ -78,6 +79,7 @@ class Network {
   };
 
   absl::Status BindDatagramSockets();
+  absl::Status ShareDatagrams(std::vector<ListeningSocket> sockets);
   void Deal();
 
   const NetworkOptions options_;

@@ -102,11 +102,14 @@ Refusal CheckTls(Options& options) {
   return {};
 }
 
-Refusal CheckTlsPrefix(const Options& options, const std::string& text, TlsPrefix prefix) {
-  const bool asks = prefix == TlsPrefix::kBasic || prefix == TlsPrefix::kMutual;
-  if (asks && !options.tls.enabled) return {kExitUsage, "-l '" + text + "': it needs -Z"};
-  if (prefix == TlsPrefix::kMutual && options.tls.ca_cert.empty()) {
-    return {kExitUsage, "-l '" + text + "': mtls needs -o ssl_ca_cert=FILE"};
+Refusal CheckTlsPrefix(const Options& options, const std::string& where, const Endpoint& one) {
+  const bool asks = one.tls_prefix == TlsPrefix::kBasic || one.tls_prefix == TlsPrefix::kMutual;
+  if (asks && !options.tls.enabled) return {kExitUsage, where + ": it needs -Z"};
+  if (asks && !one.unix_path.empty()) {
+    return {kExitUsage, where + ": what goes through a unix socket is not encrypted"};
+  }
+  if (one.tls_prefix == TlsPrefix::kMutual && options.tls.ca_cert.empty()) {
+    return {kExitUsage, where + ": mtls needs -o ssl_ca_cert=FILE"};
   }
   return {};
 }
@@ -118,7 +121,7 @@ Refusal CheckListeners(const Options& options) {
       const auto why = endpoint.status().message();
       return {kExitUsage, std::string(why.data(), why.size())};
     }
-    Refusal refusal = CheckTlsPrefix(options, text, endpoint->tls_prefix);
+    Refusal refusal = CheckListener(options, "-l '" + text + "'", *endpoint);
     if (refusal.refused()) return refusal;
   }
   return {};
@@ -145,30 +148,22 @@ Refusal ApplyBelow(const std::vector<std::string>& words, const Environment& env
 }
 
 // Who must authenticate himself can do so in one protocol only: the other would be a way around.
+Refusal OneProtocolOnly(const Options& options) {
+  return {kExitUsage, options.sasl
+                          ? "ERROR: You cannot allow the ASCII protocol while using SASL."
+                          : "ERROR: You cannot allow the BINARY protocol while using ascii "
+                            "authentication tokens."};
+}
+
 Refusal CheckAuthentication(Options& options) {
-  const bool is_text = !options.password_file.empty();
-  if (!options.sasl && !is_text) return {};
-  if (options.sasl && is_text) {
+  if (!options.authenticates()) return {};
+  if (options.sasl && !options.password_file.empty()) {
     return {kExitUsage, "-S and -Y: there can be only one of them"};
   }
-  const BindingProtocol only = is_text ? BindingProtocol::kAscii : BindingProtocol::kBinary;
-  const std::string refusal =
-      is_text ? "ERROR: You cannot allow the BINARY protocol while using ascii authentication "
-                "tokens."
-              : "ERROR: You cannot allow the ASCII protocol while using SASL.";
-  if (options.is_protocol_given && options.protocol != only) return {kExitUsage, refusal};
+  const auto only = options.sasl ? BindingProtocol::kBinary : BindingProtocol::kAscii;
+  if (options.is_protocol_given && options.protocol != only) return OneProtocolOnly(options);
   options.protocol = only;
-  if (options.udp_port != 0) {
-    // A datagram could come from anybody.
-    return {kExitUsage, is_text
-                            ? "Cannot use UDP with ascii authentication enabled (-U 0 to disable)"
-                            : "ERROR: Cannot enable UDP while using binary SASL authentication."};
-  }
-  for (const std::string& text : options.listen) {
-    const auto endpoint = ParseEndpoint(text, 0);
-    if (endpoint.ok() && endpoint->protocol.value_or(only) != only) return {kExitUsage, refusal};
-  }
-  return {};
+  return options.udp_port != 0 ? CheckDatagrams(options) : Refusal{};
 }
 
 // Rules that bind several flags.
@@ -218,6 +213,21 @@ ParsedCommandLine Refused(Refusal refusal) {
 }
 
 }  // namespace
+
+Refusal CheckListener(const Options& options, const std::string& where, const Endpoint& one) {
+  if (options.authenticates() && one.protocol.value_or(options.protocol) != options.protocol) {
+    return OneProtocolOnly(options);
+  }
+  return CheckTlsPrefix(options, where, one);
+}
+
+Refusal CheckDatagrams(const Options& options) {
+  if (!options.authenticates()) return {};
+  // A datagram could come from anybody.
+  return {kExitUsage, options.sasl
+                          ? "ERROR: Cannot enable UDP while using binary SASL authentication."
+                          : "Cannot use UDP with ascii authentication enabled (-U 0 to disable)"};
+}
 
 std::string_view Version() { return LARDER_VERSION; }
 

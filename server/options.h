@@ -82,6 +82,8 @@ struct Options {
 
   // One line each, for whoever starts the server.
   std::vector<std::string> warnings;
+
+  [[nodiscard]] bool authenticates() const { return sasl || !password_file.empty(); }
 };
 
 // Why a command line is refused.  Default: it is not.
@@ -99,6 +101,14 @@ struct ParsedCommandLine {
   std::string err;  // for stderr
   Options options;
 };
+
+struct Endpoint;
+
+// Whether the other options allow for such a listener; `where` names it, as in "-l 'mtls:*'".
+[[nodiscard]] Refusal CheckListener(const Options& options, const std::string& where,
+                                    const Endpoint& one);
+// Whether they allow for UDP.
+[[nodiscard]] Refusal CheckDatagrams(const Options& options);
 
 // The value of an environment variable, null when there is none.
 using Environment = std::function<const char*(const char* name)>;

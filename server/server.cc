@@ -15,22 +15,6 @@ double Seconds(const timeval& t) {
   return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6;
 }
 
-// Null: plain.
-std::optional<PeerCheck> TlsOf(const TlsOptions& options, TlsPrefix prefix) {
-  if (!options.enabled) return std::nullopt;
-  switch (prefix) {
-    case TlsPrefix::kNone:
-      return options.peer_check;
-    case TlsPrefix::kOff:
-      break;
-    case TlsPrefix::kBasic:
-      return PeerCheck::kNone;
-    case TlsPrefix::kMutual:
-      return PeerCheck::kRequire;
-  }
-  return std::nullopt;
-}
-
 std::string Text(const absl::Status& status) {
   return {status.message().data(), status.message().size()};
 }
@@ -100,17 +84,16 @@ Server::Server(Options options, const Clock& clock, const ServerTuning& tuning, 
 // The workers that the log wakes go first.
 Server::~Server() { events_.Stop(); }
 
-Refusal Server::Start() {
+Refusal Server::Start(InheritedSockets inherited) {
   auto guard = MakeGuard(options_);
   if (!guard.ok()) return {kExitFailure, Text(guard.status())};
   guard_ = *std::move(guard);
   session_options_.authenticator = guard_.get();
   NetworkOptions network;
-  if (auto status = EndpointsOf(options_, &network.endpoints); !status.ok()) {
-    return {kExitUsage, Text(status)};
-  }
-  if (auto status = DatagramEndpointsOf(options_, &network.datagram_endpoints); !status.ok()) {
-    return {kExitUsage, Text(status)};
+  if (inherited.empty()) {
+    auto status = EndpointsOf(options_, &network.endpoints);
+    status.Update(DatagramEndpointsOf(options_, &network.datagram_endpoints));
+    if (!status.ok()) return {kExitUsage, Text(status)};
   }
   network.datagram_reply_limit = options_.udp_reply_bytes;
   if (options_.tls.enabled) {
@@ -136,7 +119,8 @@ Refusal Server::Start() {
       [this](OpContext& context, const ClientInfo& client, std::string_view first_bytes) {
         return MakeSession(context, client, first_bytes);
       });
-  if (auto status = network_->Bind(); !status.ok()) return {kExitOsError, Text(status)};
+  if (auto status = network_->Bind(std::move(inherited)); !status.ok())
+    return {kExitOsError, Text(status)};
   for (const ListeningSocket& one : network_->sockets()) {
     listeners_.push_back({one.fd.get(), one.family, one.port, one.description});
   }
@@ -205,7 +189,7 @@ memcache::ServerInfo Server::Info() {
   const auto threads = static_cast<uint64_t>(options_.threads);
   info.max_connections = static_cast<uint64_t>(options_.max_connections);
   // memcached counts its listening sockets, but for one.
-  info.current_connections = served + listeners_.size() - 1;
+  info.current_connections = served + std::max<size_t>(listeners_.size(), 1) - 1;
   info.total_connections = clients.total.load();
   info.rejected_connections = clients.rejected.load();
   info.connection_structures = served + listeners_.size();

@@ -44,8 +44,9 @@ class Server final : public memcache::Host {
   Server(Options options, const Clock& clock, const ServerTuning& tuning = {}, Log* log = nullptr);
   ~Server() override;
 
-  // Loads the certificates, binds and starts the workers.
-  [[nodiscard]] Refusal Start();
+  // Loads the certificates, binds and starts the workers.  With `inherited` sockets nothing is
+  // bound: those are served.
+  [[nodiscard]] Refusal Start(InheritedSockets inherited = {});
   // Serves until Stop(); then answers what was read, and returns.
   void Run();
   void Stop();

@@ -18,6 +18,10 @@ enum class PeerCheck : uint8_t {
 };
 inline constexpr int kPeerChecks = 4;
 
+// What stands in front of an address: nothing, notls:, btls: (no certificates of clients are
+// looked at), mtls: (they are required).
+enum class TlsPrefix : uint8_t { kNone, kOff, kBasic, kMutual };
+
 struct TlsOptions {
   bool enabled = false;     // -Z
   std::string chain_cert;   // ssl_chain_cert, PEM

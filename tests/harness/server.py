@@ -71,8 +71,10 @@ def run_to_end(*args, binary=None, env=None, seconds=20, preexec=None):
 class Server:
     """A running server.  A context manager: leaving it stops the server and checks that it ended well."""
 
-    def __init__(self, *args, binary=None, host="127.0.0.1", unix=None, argv=None, env=None, port_file=None):
-        """`argv` replaces all arguments; `unix` is a socket path used instead of TCP."""
+    def __init__(self, *args, binary=None, host="127.0.0.1", unix=None, argv=None, env=None, port_file=None,
+                 launcher=(), pass_fds=()):
+        """`argv` replaces all arguments; `unix` is a socket path used instead of TCP; `launcher` are words in front
+        of the binary, which it becomes, and `pass_fds` descriptors that it gets."""
         self.binary = binary or settings.server
         self.is_reference = is_reference(self.binary)
         self.host = host
@@ -85,13 +87,13 @@ class Server:
         if argv is None:
             where = ["-s", unix] if unix else ["-p", "-1", "-l", host]
             argv = [*where, *as_user(args), *args]
-        self.argv = [self.binary, *argv]
+        self.argv = [*launcher, self.binary, *argv]
         self.process = None
         environment = {"MEMCACHED_PORT_FILENAME": self.port_file, **(env or {})}
         try:
             with open(self.stderr_path, "wb") as stderr:
                 self.process = spawn(self.argv, environment, stdin=subprocess.DEVNULL, stdout=stderr,
-                                     stderr=stderr)
+                                     stderr=stderr, pass_fds=pass_fds)
             poll(self._is_up, START_SECONDS, " ".join(self.argv))
         except BaseException:
             self.kill()
