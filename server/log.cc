@@ -104,16 +104,13 @@ absl::Status Log::Open(const std::string& target) {
   return absl::OkStatus();
 }
 
-void Log::Reopen() {
-  {
-    const std::lock_guard<std::mutex> lock(write_mutex_);
-    if (target_ != Target::kFile) return;
-    if (UniqueFd file = OpenForAppending(path_); file.valid()) {
-      file_ = std::move(file);
-      return;
-    }
-  }
-  Say(LogLevel::kError, "the log file cannot be opened again; the old one is written on");
+std::optional<absl::Status> Log::Reopen() {
+  const std::lock_guard<std::mutex> lock(write_mutex_);
+  if (target_ != Target::kFile) return std::nullopt;
+  UniqueFd file = OpenForAppending(path_);
+  if (!file.valid()) return absl::ErrnoToStatus(errno, path_);
+  file_ = std::move(file);
+  return absl::OkStatus();
 }
 
 bool Log::Start() {

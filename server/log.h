@@ -47,8 +47,9 @@ class Log {
   // "stderr", "syslog", or a file to append to.  The process has one connection to syslog: two logs
   // share it.
   [[nodiscard]] absl::Status Open(const std::string& target);
-  // The file anew, after it was moved away.
-  void Reopen();
+  // The file anew, after it was moved away; when that fails the old one is written on.  Null: it
+  // goes to no file.
+  std::optional<absl::Status> Reopen();
   // False when the system refuses a thread; the log works on without.
   bool Start();
   // Writes what is queued.

@@ -15,6 +15,7 @@
 #include "core/base/clock.h"
 #include "server/inherited.h"
 #include "server/log.h"
+#include "server/notify.h"
 #include "server/process.h"
 #include "server/server.h"
 
@@ -47,16 +48,20 @@ std::string Size(uint64_t bytes) {
   return std::to_string(bytes) + " bytes";
 }
 
-void SayWhatRuns(Server& server) {
-  const Options& options = server.options();
-  std::string sockets;
+std::string SocketNames(Server& server) {
+  std::string names;
   for (const ListeningSocket& one : server.network().sockets()) {
-    sockets += (sockets.empty() ? "" : ", ") + one.description;
+    names += (names.empty() ? "" : ", ") + one.description;
   }
   for (const auto& one : server.network().datagram_addresses()) {
-    sockets += (sockets.empty() ? "" : ", ") + one.description;
+    names += (names.empty() ? "" : ", ") + one.description;
   }
-  Say("larder " + std::string(Version()) + " listens on " + sockets);
+  return names;
+}
+
+void SayWhatRuns(Server& server) {
+  const Options& options = server.options();
+  Say("larder " + std::string(Version()) + " listens on " + SocketNames(server));
   Say("memory " + Size(options.store.memory_bytes) + ", items up to " +
       Size(options.store.max_item_bytes) + (options.store.evict ? "" : ", no eviction"));
   Say(std::to_string(options.threads) + " threads, " + std::to_string(options.max_connections) +
@@ -71,28 +76,37 @@ void SayWhatRuns(Server& server) {
   }
 }
 
-// Reads again what can be read again.
-void OnHangup(Server& server) {
-  TheLog().Reopen();
-  SayDetail("SIGHUP: the log was opened again");
-  if (const auto users = server.ReloadUsers(); users && users->ok()) {
-    SayDetail("SIGHUP: users read again");
-  } else if (users) {
-    const auto why = users->message();
-    SayWarning("SIGHUP: the users stay who they were: " + std::string(why.data(), why.size()));
-  }
-  if (!server.options().tls.enabled) return;
-  const std::string answer = server.RefreshCerts();
-  if (answer == "OK") return SayDetail("SIGHUP: certificates: OK");
-  SayWarning("SIGHUP: certificates: " + answer);
+std::string Text(const absl::Status& status) {
+  return {status.message().data(), status.message().size()};
 }
 
-void OnSignal(Server& server, const Signals& signals) {
+// A service manager that cannot be told is no reason to stop.
+void Told(const absl::Status& status) {
+  if (!status.ok()) SayWarning(Text(status));
+}
+
+void SayOutcome(const std::string& what, const absl::Status& status) {
+  if (status.ok()) return Say("SIGHUP: " + what + ": OK");
+  SayWarning("SIGHUP: " + what + ", as before: " + Text(status));
+}
+
+// Reads again everything that can be read again; what fails keeps nothing else from it.
+void OnHangup(Server& server, const Notifier& manager) {
+  Told(manager.Reloading());
+  if (const auto log = TheLog().Reopen(); log) SayOutcome("log", *log);
+  if (const auto users = server.ReloadUsers(); users) SayOutcome("users", *users);
+  if (const auto certs = server.ReloadCertificates(); certs) SayOutcome("certificates", *certs);
+  Say("SIGHUP: done");
+  Told(manager.Ready("serves on " + SocketNames(server)));
+}
+
+void OnSignal(Server& server, const Signals& signals, const Notifier& manager) {
   for (int one = signals.Next(); one != 0; one = signals.Next()) {
     if (one == SIGHUP) {
-      OnHangup(server);
+      OnHangup(server, manager);
       continue;
     }
+    Told(manager.Stopping(server.options().memory_file.empty() ? "stopping" : "saving the items"));
     if (one == SIGUSR1) {
       Say("Gracefully stopping");
     } else {
@@ -100,10 +114,6 @@ void OnSignal(Server& server, const Signals& signals) {
     }
     server.Stop();
   }
-}
-
-std::string Text(const absl::Status& status) {
-  return {status.message().data(), status.message().size()};
 }
 
 // "1234567 items from FILE in 99 ms (80 ms per million)".
@@ -207,8 +217,10 @@ int Serve(Options options, InheritedSockets inherited, Daemon& daemon) {
     return Fail({kExitOsError, std::string(port_path) + ": cannot write the port numbers"});
   }
   SayWhatRuns(server);
-  server.network().Watch(signals.fd(), [&] { OnSignal(server, signals); });
+  const Notifier manager(getenv("NOTIFY_SOCKET"));
+  server.network().Watch(signals.fd(), [&] { OnSignal(server, signals, manager); });
   daemon.Ready(server.options().verbosity > 0);
+  Told(manager.Ready("serves on " + SocketNames(server)));
   server.Run();
   SaveItems(server);
   return kExitOk;

@@ -150,6 +150,11 @@ std::optional<absl::Status> Server::ReloadUsers() {
   return guard_->Reload();
 }
 
+std::optional<absl::Status> Server::ReloadCertificates() {
+  if (tls_ == nullptr) return std::nullopt;
+  return tls_->Load();
+}
+
 void Server::Run() { network_->Run(); }
 
 void Server::Stop() { network_->Stop(); }
@@ -258,9 +263,13 @@ std::unique_ptr<TextFeed> Server::Watch(OpContext& op, uint32_t streams) {
 }
 
 std::string Server::RefreshCerts() {
-  if (tls_ == nullptr) return "Error TLS not enabled";
-  const absl::Status status = tls_->Load();
-  return status.ok() ? "OK" : Text(status);
+  const auto status = ReloadCertificates();
+  if (!status) return "Error TLS not enabled";
+  const std::string answer = status->ok() ? "OK" : Text(*status);
+  if (log_ != nullptr) {
+    log_->Say(status->ok() ? LogLevel::kInfo : LogLevel::kWarning, "refresh_certs: " + answer);
+  }
+  return answer;
 }
 
 void Server::Shutdown(bool graceful) {

@@ -56,6 +56,8 @@ class Server final : public memcache::Host {
 
   // Reads the file of users again; a bad one changes nothing.  Null: there is no such file.
   [[nodiscard]] std::optional<absl::Status> ReloadUsers();
+  // The same for the certificates.  Null: there is no TLS.
+  [[nodiscard]] std::optional<absl::Status> ReloadCertificates();
 
   [[nodiscard]] Store& store() { return store_; }
   [[nodiscard]] Network& network() { return *network_; }

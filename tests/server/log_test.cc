@@ -89,7 +89,7 @@ TEST_CASE("a log that was moved away is opened anew", "[server][log]") {
   REQUIRE(log.Open(file.path()).ok());
   log.Say(LogLevel::kInfo, "before");
   unlink(file.path().c_str());
-  log.Reopen();
+  REQUIRE(log.Reopen()->ok());
   log.Say(LogLevel::kInfo, "after");
   CHECK(file.Read().find("before") == std::string::npos);
   CHECK(file.Read().find("info after\n") != std::string::npos);
