@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -16,11 +17,24 @@ namespace {
 constexpr uint64_t kLeastReserveBytes = uint64_t{16} << 30;
 constexpr uint64_t kRaiseFactor = 4;
 constexpr unsigned kLeastShift = 3;
+// What a page, and all else, may take in FILE.meta.
+constexpr uint64_t kDescriptionBytesAPage = 32;
+constexpr uint64_t kDescriptionBytes = uint64_t{1} << 20;
 
 unsigned ShiftFor(uint64_t bytes) {
   unsigned shift = kLeastShift;
   while (((uint64_t{1} << 32) << shift) < bytes + 2 * kPageBytes) ++shift;
   return shift;
+}
+
+// Whether the file system of `file` has room for one more page, and for what FILE.meta says of
+// `pages` pages behind that.
+bool HasRoom(int file, size_t pages) {
+  struct statvfs space {};
+  // Without a size of its own the file system says nothing: then taking the room will tell.
+  if (fstatvfs(file, &space) != 0 || space.f_blocks == 0) return true;
+  const uint64_t wanted = kPageBytes + kDescriptionBytes + pages * kDescriptionBytesAPage;
+  return uint64_t{space.f_bavail} * space.f_frsize >= wanted;
 }
 
 }  // namespace
@@ -141,6 +155,10 @@ PageIndex PagePool::Acquire() {
   const bool is_fresh = unbacked_.empty();
   if (is_fresh && next_fresh_ >= capacity_) return kNoPage;
   const PageIndex page = is_fresh ? next_fresh_ : unbacked_.back();
+  if (has_file() && !HasRoom(options_.file, capacity_)) {
+    room_pages_.store(backed_pages(), std::memory_order_relaxed);
+    return kNoPage;
+  }
   if (!Open(page)) return kNoPage;
   if (is_fresh) {
     highest_.store(page, std::memory_order_relaxed);

@@ -3,8 +3,10 @@
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
 import threading
+import unittest
 
 from harness.case import SystemTest, ours_only
 from harness.server import Server, as_user, run_to_end
@@ -128,6 +130,49 @@ class RestartTest(SystemTest):
         server = self.live()
         self.assertIn(f"nothing restored: {self.file}: byte ", server.stderr())
         self.check_works_empty(server)
+
+    @ours_only("memcached saves on SIGUSR1 only")
+    def test_memory_that_is_locked_is_kept_too(self):
+        server = self.live("-k")
+        stored = self.fill(server)
+        self.assertIn(f"saved {ITEMS} items", self.end(server))
+        server = self.live("-k")
+        self.assertIn(f"restored {ITEMS} items", server.stderr())
+        self.check_all(server, stored)
+
+    def small_file_system(self, megabytes):
+        """Puts the file on a file system of that size."""
+        where = os.path.join(self.folder, "small")
+        os.mkdir(where)
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "none", where]
+        if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+            raise unittest.SkipTest("may not mount a tmpfs")
+        self.addCleanup(subprocess.run, ["umount", "--lazy", where], check=False)
+        self.file = os.path.join(where, "items")
+
+    @ours_only("memcached dies of SIGBUS")
+    def test_a_full_file_system_is_a_full_memory(self):
+        self.small_file_system(16)
+        for options in ([], ["-k"], ["-M"]):
+            with self.subTest(options=options):
+                server = self.live(*options)
+                self.assertIn("its file system has room for", server.stderr())
+                wire = self.wire(server)
+                refused = 0
+                for i in range(600):
+                    size = 90_000 if i % 3 == 0 else 30_000
+                    wire.send(b"set f%d 0 0 %d\r\n%s\r\n" % (i, size, b"f" * size))
+                    reply = wire.line()
+                    self.assertRegex(reply, b"^(STORED|SERVER_ERROR [oO]ut of memory.*)$")
+                    refused += reply != b"STORED"
+                self.assertEqual(refused > 0, "-M" in options, refused)
+                kept = dict(wire.stats())["curr_items"]
+                self.assertGreater(int(kept), 50)
+                self.assertIn(f"saved {kept} items", self.end(server))
+                server = self.live(*options)
+                self.assertIn(f"restored {kept} items", server.stderr())
+                server.process.kill()
+                server.wait()
 
     @ours_only("memcached lets both run")
     def test_a_second_server_on_the_same_file_is_refused(self):
