@@ -70,10 +70,10 @@ def bound_child(open_files=None):
 class Server:
     """A running server; a context manager that ends it."""
 
-    def __init__(self, kind, machine, memory_mb, options=(), wrapper=()):
+    def __init__(self, kind, machine, memory_mb, options=(), wrapper=(), cpus=None):
         self.kind = kind
         self.port = free_port()
-        command = ["taskset", "-c", str(machine.server_cpu), *wrapper, *kind.command]
+        command = ["taskset", "-c", cpus or str(machine.server_cpu), *wrapper, *kind.command]
         if os.geteuid() == 0:
             command += ["-u", "root"]
         command += ["-l", "127.0.0.1", "-p", str(self.port), "-U", "0", "-t", "1",
