@@ -55,6 +55,19 @@ class UploadImpl final : public Upload {
   [[nodiscard]] const StoreRequest& request() const { return request_; }
   [[nodiscard]] size_t value_bytes() const { return value_bytes_; }
   [[nodiscard]] Handle first() const { return first_; }
+  // The item of the pieces, in `chunk`, in place of `old` (null: there is none).
+  Item* Build(OpContext& ctx, const Item::Shape& shape, Handle chunk, const Item* old, bool joins) {
+    const bool stale = !joins && old != nullptr && Store::Impl::StoresStale(request_, *old);
+    Item* item =
+        impl_.BuildItem(chunk, shape, key_, ctx.now, stale ? old->deadline() : request_.deadline);
+    item->SetBits(joins && old != nullptr ? static_cast<uint16_t>(old->bits() & kBinaryKey)
+                                          : Store::Impl::BitsOf(request_, stale ? old : nullptr));
+    new (item->large()) LargeHeader{static_cast<uint32_t>(value_bytes_), {1}, first_, {0}};
+    for (Handle at = first_; at != kNoChunk; at = impl_.space().At<Piece>(at)->next) {
+      impl_.space().At<Piece>(at)->owner = chunk;
+    }
+    return item;
+  }
   // The pieces belong to an item now.
   void Disown() { first_ = kNoChunk; }
 
@@ -206,18 +219,7 @@ StoreResult Store::Impl::LinkLarge(OpContext& ctx, UploadImpl& upload, StoreAnsw
           Free(chunk);
           return refused;
         }
-        const bool stale =
-            only_over == nullptr && old_item != nullptr && StoresStale(request, *old_item);
-        Item* item = BuildItem(chunk, shape, request.key.bytes, ctx.now,
-                               stale ? old_item->deadline() : request.deadline);
-        item->SetBits(only_over != nullptr && old_item != nullptr
-                          ? static_cast<uint16_t>(old_item->bits() & kBinaryKey)
-                          : BitsOf(request, stale ? old_item : nullptr));
-        auto* header = new (item->large())
-            LargeHeader{static_cast<uint32_t>(shape.value_bytes), {1}, upload.first(), {0}};
-        for (Handle at = header->first_piece; at != kNoChunk; at = space().At<Piece>(at)->next) {
-          space().At<Piece>(at)->owner = chunk;
-        }
+        Item* item = upload.Build(ctx, shape, chunk, old_item, /*joins=*/only_over != nullptr);
         if (!Link(ctx, stripe, request.key.hash, chunk, old, request.new_cas)) {
           Free(chunk);
           return StoreResult::kOutOfMemory;
