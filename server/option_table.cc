@@ -268,8 +268,7 @@ constexpr OptionRow kRows[] = {
     {'F', "disable-flush-all", "", kSecurity, "refuse flush_all", "", "", SetNoFlush},
     {'X', "disable-dumping", "", kSecurity, "refuse commands that list keys", "", "", SetNoDump},
     {'W', "disable-watch", "", kSecurity, "refuse the watch command", "", "", SetNoWatch},
-    {'A', "enable-shutdown", "", kSecurity, "allow the shutdown command (not there yet)", "", "",
-     SetShutdown},
+    {'A', "enable-shutdown", "", kSecurity, "allow the shutdown command", "", "", SetShutdown},
 
     {'\0', "config", "file", kProcess,
      "read options from this file too; flags and the environment win", "",

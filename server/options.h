@@ -1,7 +1,7 @@
 // server/options.h — what the command line asked for, and how it is read.
 //
 // Owner: main, then Server (a copy, unchanged from then on).  Threads: any, once parsed.
-// Facts: memcached's command line, flag for flag; see docs/REFERENCE.md for what each does here.
+// Facts: memcached's command line, flag for flag; larder --help says what each does here.
 
 #pragma once
 
