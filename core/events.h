@@ -36,6 +36,7 @@ enum class EventKind : uint8_t {
   kPageMove,         // class_id: from, count: to
   kCommand,          // text: the request's line
   kReply,            // text: the reply's first line
+  kTlsError,         // text: why a handshake failed
 };
 
 enum class FetchStatus : uint8_t { kNotFound, kFound, kFlushed, kExpired };

@@ -88,6 +88,7 @@ Connection::Verdict Connection::Tick(uint32_t now_s, const Patience& patience) {
     const uint32_t since = held_ == nullptr ? active : held_->shakes_hands_since_s;
     if (patience.handshake_s == 0 || now_s - since < patience.handshake_s) return Verdict::kStay;
     worker_.stats().Add(ThreadCounter::ssl_handshake_errors);
+    worker_.NoteTlsError(fd_, "timed out");
     return Verdict::kClose;
   }
   if (!is_uploading_) return Verdict::kStay;
@@ -131,6 +132,7 @@ Connection::Next Connection::ShakeHands() {
       return Next::kRead;
     case TlsStream::Outcome::kBroken:
       worker_.stats().Add(ThreadCounter::ssl_handshake_errors);
+      worker_.NoteTlsError(fd_, tls()->problem());
       is_broken_ = true;
       Lingerless();  // an alert is on its way
       break;

@@ -122,6 +122,9 @@ void AddRest(Fields& fields, const EventData& event, std::string_view text) {
     case EventKind::kCommand:
       fields.Add("type", "raw_command").Add("cfd", event.client).AddKey("line", text);
       return;
+    case EventKind::kTlsError:
+      fields.Add("type", "conntlserr").Add("fd", event.client).Add("msg", text);
+      return;
     case EventKind::kReply:
       fields.Add("type", "reply").Add("cfd", event.client).AddKey("line", text);
       return;
@@ -149,6 +152,10 @@ void AppendConversation(const EventRing::Record& record, std::string_view text, 
   }
   if (event.kind == EventKind::kConnectionClose) {
     out.append("connection closed: ").append(NameOf(kCloseReasons, event.status));
+    return;
+  }
+  if (event.kind == EventKind::kTlsError) {
+    out.append("TLS handshake failed: ").append(text);
     return;
   }
   // What a client sends must not be able to write lines of its own, nor to a terminal.

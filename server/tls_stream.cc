@@ -101,6 +101,9 @@ TlsStream::Outcome TlsStream::WhatNow(int result) {
       return Outcome::kOver;
     default:
       is_broken_ = true;
+      if (const char* why = ERR_reason_error_string(ERR_peek_last_error()); why != nullptr) {
+        problem_ = why;
+      }
       return Outcome::kBroken;
   }
 }

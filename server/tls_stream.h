@@ -64,6 +64,8 @@ class TlsStream {
 
   // It ended otherwise than the protocol wants.
   [[nodiscard]] bool is_broken() const { return is_broken_; }
+  // OpenSSL's word for it, "wrong version number"; empty until then.
+  [[nodiscard]] std::string_view problem() const { return problem_; }
   // The last Read() or ShakeHands() wants something of the socket: nothing is left inside.
   [[nodiscard]] bool is_drained() const { return is_drained_; }
   // What the last Read() or ShakeHands(), or Write(), wants is the other direction.
@@ -81,7 +83,8 @@ class TlsStream {
 
   ssl_st* ssl_ = nullptr;
   const int fd_;
-  bool is_secured_ = false;  // the handshake is done
+  const char* problem_ = "";  // one of OpenSSL's constants
+  bool is_secured_ = false;   // the handshake is done
   bool is_ended_ = false;
   bool is_broken_ = false;
   bool has_record_stuck_ = false;

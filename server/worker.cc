@@ -336,6 +336,12 @@ void Worker::NoteConnection(EventKind kind, int fd, CloseReason reason) noexcept
   }
 }
 
+void Worker::NoteTlsError(int fd, std::string_view why) noexcept {
+  if (!context_.IsWatched(kConnEvents | kConversation)) return;
+  context_.events->Note(kConnEvents | kConversation, {.kind = EventKind::kTlsError, .client = fd},
+                        why);
+}
+
 void Worker::BringNews() {
   // Backwards: whoever leaves the list has its place taken by one that had its turn.
   for (size_t i = watching_.size(); i-- > 0;) {

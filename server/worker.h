@@ -152,6 +152,8 @@ class Worker {
   void Attend(Connection& connection, bool attend);
   // From now on it gets a turn whenever there may be text for its session.
   void AddWatcher(Connection& connection) { watching_.push_back(&connection); }
+  // To those who watch: the client's TLS handshake failed, and why.
+  void NoteTlsError(int fd, std::string_view why) noexcept;
   // Gives it its turn, and destroys it when it is over.
   void Run(Connection& connection);
 

@@ -48,6 +48,8 @@ TEST_CASE("events are printed as memcached prints them", "[server][events]") {
         start + "deleted key=k cmd=md clsid=2 size=5\n");
   CHECK(Line({.kind = EventKind::kConnectionNew, .command = 1, .client = 23, .size = 4711},
              "::1") == start + "conn_new rip=::1 rport=4711 transport=tcp cfd=23\n");
+  CHECK(Line({.kind = EventKind::kTlsError, .client = 23}, "wrong version number") ==
+        start + "conntlserr fd=23 msg=wrong version number\n");
   CHECK(Line({.kind = EventKind::kConnectionClose,
               .status = static_cast<uint8_t>(CloseReason::kIdleTimeout),
               .command = 0,

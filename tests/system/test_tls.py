@@ -1,6 +1,7 @@
 """TLS: versions, resumption, certificates of clients, reload, and what a hostile or slow client does to others."""
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -10,6 +11,7 @@ from harness.case import SystemTest, ours_only
 from harness.certificates import authority
 from harness.server import as_user, poll, run_to_end
 from harness.wire import Wire
+from system.test_watch import event_of
 
 V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 REFUSALS = (ssl.SSLError, ConnectionError, EOFError)
@@ -396,3 +398,33 @@ class StartTest(TlsTest):
         self.cert, self.key = both, both
         self.start_tls()
         self.assertTrue(self.speaks(self.tls()))
+
+
+class WatchTest(TlsTest):
+    def watch(self):
+        watcher = self.tls()
+        self.assertEqual(watcher.ask(b"watch connevents\r\n"), b"OK")
+        return watcher
+
+    def hears(self, watcher, wanted):
+        while not re.search(wanted, line := event_of(watcher)):
+            self.assertNotEqual(line, b"closed")
+
+    def test_a_watcher_over_tls_hears_of_others(self):
+        server = self.start_tls()
+        watcher = self.watch()
+        for wire in (self.tls(), self.wire(server)):
+            rport = wire.sock.getsockname()[1]
+            self.hears(watcher, b"type=conn_new rip=127.0.0.1 rport=%d transport=tcp cfd=" % rport)
+
+    @ours_only("its words are OpenSSL's and differ")
+    def test_a_failed_handshake_is_heard_of(self):
+        self.start_tls()
+        watcher = self.watch()
+        with socket.create_connection(("127.0.0.1", self.tls_port), 20) as sock:
+            sock.sendall(b"version\r\n" * 10)
+            self.hears(watcher, rb"type=conntlserr fd=\d+ msg=wrong version number$")
+            self.hears(watcher, rb"type=conn_close rip=127.0.0.1 .* reason=error")
+        with self.assertRaises(ssl.SSLError):
+            self.tls(ssl.create_default_context())  # trusts somebody else
+        self.hears(watcher, rb"type=conntlserr fd=\d+ msg=.*unknown ca$")

@@ -1,7 +1,10 @@
 """watch: the lines of Debian's memcached for the same requests, its limits, and watchers that misbehave."""
 
+import os
 import re
+import shutil
 import socket
+import tempfile
 import time
 
 from harness.case import SystemTest, need_reference, ours_only
@@ -105,6 +108,14 @@ class WatchTest(SystemTest):
             sock.recv(10)
         lines = self.lines_until(watcher, b"type=conn_close rip=127.0.0.1 rport=%d transport=tcp reason=normal cfd=" % port)
         self.assertTrue(any(b"type=conn_new rip=127.0.0.1 rport=%d transport=tcp cfd=" % port in line for line in lines))
+
+    def test_a_client_of_a_unix_socket_is_local(self):
+        folder = tempfile.mkdtemp(prefix="larder-test-")
+        self.addCleanup(shutil.rmtree, folder)
+        server = self.start(unix=os.path.join(folder, "socket"))
+        watcher = self.watcher(server, b"connevents")
+        self.wire(server).ask(b"version\r\n")
+        self.assertRegex(event_of(watcher), rb" type=conn_new rip=\S* ?rport=0 transport=local cfd=\d+$")
 
     @ours_only("memcached looks for idle clients every few seconds only")
     def test_an_idle_client_is_seen_to_go_but_a_watcher_stays(self):
