@@ -83,6 +83,7 @@ Store::Impl::Impl(Store* facade, const StoreOptions& options, const Clock& clock
   ReserveIndex();
   if (restored_.saved != nullptr) Restore();
   pool_.Preallocate();
+  stats_.SetClasses(sizes_.count() + 1);
   stats_.SetPrefixDelimiter(options_.prefix_delimiter);
   stats_.CollectPrefixes(options_.prefix_stats);
   if (options_.background) StartThreads();

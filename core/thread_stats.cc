@@ -1,11 +1,18 @@
 #include "core/thread_stats.h"
 
+#include <algorithm>
+
 namespace larder {
 
 uint64_t StatsTotals::operator[](ClassCounter c) const {
   uint64_t sum = 0;
-  for (const auto& row : classes) sum += row[static_cast<size_t>(c)];
+  for (size_t id = 0; id < class_count; ++id) sum += Class(c, id);
   return sum;
+}
+
+void StatsRegistry::SetClasses(size_t count) {
+  MutexLock lock(mutex_);
+  class_count_ = std::min(count, kMaxClasses);
 }
 
 ThreadStats* StatsRegistry::NewCell() {
@@ -58,11 +65,12 @@ std::map<std::string, PrefixCounts> StatsRegistry::Prefixes() const {
 
 std::unique_ptr<StatsTotals> StatsRegistry::Sum() const {
   auto sum = std::make_unique<StatsTotals>();
+  sum->class_count = class_count_;
   for (const auto& cell : cells_) {
     for (size_t i = 0; i < kThreadCounters; ++i) {
       sum->thread[i] += cell->Get(static_cast<ThreadCounter>(i));
     }
-    for (size_t id = 0; id < kMaxClasses; ++id) {
+    for (size_t id = 0; id < class_count_; ++id) {
       for (size_t i = 0; i < kClassCounters; ++i) {
         sum->classes[id][i] += cell->Get(static_cast<ClassCounter>(i), id);
       }
@@ -75,7 +83,7 @@ std::unique_ptr<StatsTotals> StatsRegistry::Totals() const {
   MutexLock lock(mutex_);
   auto totals = Sum();
   for (size_t i = 0; i < kThreadCounters; ++i) totals->thread[i] -= baseline_.thread[i];
-  for (size_t id = 0; id < kMaxClasses; ++id) {
+  for (size_t id = 0; id < class_count_; ++id) {
     for (size_t i = 0; i < kClassCounters; ++i) {
       totals->classes[id][i] -= baseline_.classes[id][i];
     }

@@ -131,6 +131,7 @@ class alignas(64) ThreadStats {
 struct StatsTotals {
   std::array<uint64_t, kThreadCounters> thread{};
   std::array<std::array<uint64_t, kClassCounters>, kMaxClasses> classes{};
+  size_t class_count = kMaxClasses;  // the others stay zero
 
   [[nodiscard]] uint64_t operator[](ThreadCounter c) const {
     return thread[static_cast<size_t>(c)];
@@ -144,6 +145,8 @@ struct StatsTotals {
 
 class StatsRegistry {
  public:
+  // How many ids there are, 0 included; nothing is counted for others.  REQUIRES: nothing was yet.
+  void SetClasses(size_t count) ABSL_LOCKS_EXCLUDED(mutex_);
   // A new cell, which lives as long as this object.
   ThreadStats* NewCell() ABSL_LOCKS_EXCLUDED(mutex_);
   // About 50 KB: keep it off small stacks.
@@ -168,6 +171,7 @@ class StatsRegistry {
 
   std::atomic<size_t> prefix_bytes_{0};
   mutable Mutex<LockRank::kLeaf> mutex_;
+  size_t class_count_ ABSL_GUARDED_BY(mutex_) = kMaxClasses;
   char delimiter_ ABSL_GUARDED_BY(mutex_) = ':';
   bool collects_prefixes_ ABSL_GUARDED_BY(mutex_) = false;
   // One a cell, once it has counted; never taken away while there is a cell that knows it.
