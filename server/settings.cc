@@ -19,9 +19,11 @@ std::string Num(Int value) {
 }
 
 std::string Fixed(double value, int digits) {
-  char text[64];
-  const int n = std::snprintf(text, sizeof(text), "%.*f", digits, value);
-  return {text, static_cast<size_t>(n)};
+  // The largest number has 309 digits before the point.
+  const int bytes = std::snprintf(nullptr, 0, "%.*f", digits, value);
+  std::string text(static_cast<size_t>(bytes), '\0');
+  std::snprintf(text.data(), text.size() + 1, "%.*f", digits, value);
+  return text;
 }
 
 std::string Octal(mode_t mode) {

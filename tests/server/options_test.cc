@@ -1,6 +1,8 @@
 #include "server/options.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
+#include <string>
 
 #include "server/argv.h"
 #include "server/option_table.h"
@@ -54,6 +56,17 @@ TEST_CASE("flags are read in every form that getopt_long knows", "[server][optio
   CHECK(Accept({"-p", "-1"}).port == -1);
   CHECK(Accept({"-vv"}).verbosity == 2);
   CHECK(Accept({"-v", "--verbose"}).verbosity == 2);
+}
+
+TEST_CASE("settings show a number of any length", "[server][options]") {
+  const std::string factor = '1' + std::string(300, '0');
+  const auto rows = Settings(Accept({"-f", factor}));
+  const auto row = std::find_if(rows.begin(), rows.end(),
+                                [](const auto& one) { return one.first == "growth_factor"; });
+  REQUIRE(row != rows.end());
+  CHECK(row->second.size() == factor.size() + 3);
+  CHECK(row->second.starts_with('1'));
+  CHECK(row->second.ends_with(".00"));
 }
 
 TEST_CASE("lists may be cut, repeated, or both", "[server][options]") {
