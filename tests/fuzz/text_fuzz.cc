@@ -1,54 +1,22 @@
-// tests/fuzz/text_fuzz.cc — the text and meta protocols, whole and in pieces.
+// tests/fuzz/text_fuzz.cc — the text protocol, whole and in pieces (see twins.h).
 //
-// The same conversation is played to two stores, once as it is and once cut into pieces: whatever
-// the bytes are, the replies must be the same.  Both stores live as long as the process: what one
-// input leaves there, the next one finds.
+// The first byte says how long the pieces are.
 
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
-#include <string>
 #include <string_view>
 
-#include "tests/protocol/fixture.h"
+#include "tests/fuzz/mutate.h"
+#include "tests/fuzz/twins.h"
 
 namespace larder::test {
 namespace {
 
-StoreOptions Tiny() {
-  StoreOptions options = World::Small();
-  options.memory_bytes = 8 << 20;
-  return options;
-}
-
-// Two worlds that have seen the same.
-struct Pair {
-  World whole{Tiny()};
-  World cut{Tiny()};
-};
-
-std::string Play(World& world, std::string_view bytes, size_t piece) {
-  return Client(world, piece).Ask(bytes);
-}
-
-void PlayBoth(std::string_view bytes, size_t piece) {
+void Play(std::string_view bytes, size_t piece) {
   // Only watch may know, and does say, what arrived together with it.
   if (bytes.find("watch") != std::string_view::npos) return;
-  static Pair* const pair = new Pair;  // never freed: the process ends with its last input
-  static unsigned count = 0;
-  const std::string whole = Play(pair->whole, bytes, std::string_view::npos);
-  const std::string cut = Play(pair->cut, bytes, piece);
-  if (whole != cut) {
-    std::fprintf(stderr, "whole:\n%s\nin pieces of %zu:\n%s\n", whole.c_str(), piece, cut.c_str());
-    std::abort();
-  }
-  if (++count % 4096 == 0) {
-    for (World* world : {&pair->whole, &pair->cut}) {
-      world->Advance(1000);
-      world->store.RunMaintenance(world->context);
-      world->store.CheckInvariants();
-    }
-  }
+  if (Repeats(bytes, "stats", 2) || Repeats(bytes, "dump", 2)) return;
+  static Twins* const twins = new Twins(Client::Dialect::kText);  // never freed
+  twins->Play(bytes, piece);
 }
 
 }  // namespace
@@ -57,6 +25,13 @@ void PlayBoth(std::string_view bytes, size_t piece) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size < 1) return 0;
   const std::string_view bytes(reinterpret_cast<const char*>(data), size);
-  larder::test::PlayBoth(bytes.substr(1), 1U + data[0]);
+  larder::test::Play(bytes.substr(1), 1U + data[0]);
   return 0;
+}
+
+extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t max_size,
+                                          unsigned seed) {
+  return larder::test::Mutate(data, size, max_size, seed, 1, [](std::string_view text, unsigned s) {
+    return larder::test::RepairText(text, false, s);
+  });
 }
