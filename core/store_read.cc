@@ -135,6 +135,7 @@ std::optional<ReadResult> Store::Impl::Create(OpContext& ctx, Stripe& stripe, Ch
   view.item_bytes = item->total_bytes();
   view.token_sent = false;
   view.token_won = true;
+  if (!options.peek) MarkRead(*item, ctx.now);
   visit(arg, view);
   return ReadResult::kMiss;
 }

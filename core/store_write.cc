@@ -76,7 +76,7 @@ std::optional<StoreResult> Store::Impl::Decide(OpContext& ctx, const StoreReques
       return std::nullopt;
     case StoreMode::kAdd:
       if (old == nullptr) return std::nullopt;
-      MarkRead(*old, ctx.now);
+      old->set_ticks(Ticks::At(ctx.now));  // used, though not read
       return StoreResult::kNotStored;
     case StoreMode::kReplace:
     case StoreMode::kAppend:
@@ -266,8 +266,9 @@ std::optional<CounterResult> Store::Impl::CountLocked(OpContext& ctx, Stripe& st
     return CounterResult::kNotFound;
   }
   Item* item = ItemAt(slot.handle());
+  // What can be no number at all is told before the CAS is looked at, as memcached does.
+  if (item->has(kLarge) || item->value_bytes() == 0) return CounterResult::kNotANumber;
   if (request.compare_cas && item->cas() != *request.compare_cas) return CounterResult::kExists;
-  if (item->has(kLarge)) return CounterResult::kNotANumber;
   const std::optional<uint64_t> before = ParseCounter(item->small_value());
   if (!before) return CounterResult::kNotANumber;
   if (request.deadline) {

@@ -47,12 +47,24 @@ Outcome Flush(BinaryContext& ctx, const BinaryFrame& frame) {
   return Outcome::kDone;
 }
 
+constexpr std::string_view kDetail = "detail ";
+
 // The key is the group → a packet a row, and an empty one.  Connections are listed in text only.
 Outcome Stat(BinaryContext& ctx, const BinaryFrame& frame) {
   const std::string_view group = ctx.key.bytes;
+  const bool is_detail = group.starts_with(kDetail);
+  const std::string_view word = is_detail ? group.substr(kDetail.size()) : std::string_view();
+  if ((is_detail || group == "topkeys") && !ctx.options.dump_enabled) {
+    Reply(ctx.out, frame, Status::kAuthFailure);
+    return Outcome::kDone;
+  }
   StatText text(frame.opaque);
   if (group == "reset") {
     ResetStats(ctx.store, ctx.host);
+  } else if (word == "dump") {
+    text.Add("detailed", PrefixText(ctx.store));
+  } else if (SwitchDetail(ctx.store, word)) {
+    // Nothing to say but that it is done.
   } else if (group == "conns" || !WriteStats(ctx.store, ctx.host, group, text)) {
     Reply(ctx.out, frame, Status::kNotFound);
     return Outcome::kDone;

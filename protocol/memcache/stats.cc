@@ -47,26 +47,12 @@ void ConnectionStats(Store& /*store*/, Host& host, StatText& text) {
   }
 }
 
-// PREFIX <prefix> get <n> hit <n> set <n> del <n>, a line each.
-std::string PrefixText(Store& store) {
-  std::string text;
-  for (const auto& [prefix, counts] : store.stats().Prefixes()) {
-    text.append("PREFIX ").append(prefix);
-    text.append(" get ").append(StatNumber(counts.gets));
-    text.append(" hit ").append(StatNumber(counts.hits));
-    text.append(" set ").append(StatNumber(counts.sets));
-    text.append(" del ").append(StatNumber(counts.deletes)).append(kCrlf);
-  }
-  return text.append(kEnd);
-}
-
 // stats detail on|off|dump → what is counted by prefix.
 Outcome Detail(CommandContext& ctx, std::string_view rest) {
   const std::string_view word = NextWord(rest);
   if (!ctx.options.dump_enabled) {
     ctx.out.Append(kDetailNotAllowed);
-  } else if (word == "on" || word == "off") {
-    ctx.store.stats().CollectPrefixes(word == "on");
+  } else if (SwitchDetail(ctx.store, word)) {
     ctx.out.Append(kOk);
   } else if (word == "dump") {
     ctx.out.AppendOwned(PrefixText(ctx.store));
@@ -125,6 +111,25 @@ bool WriteStats(Store& store, Host& host, std::string_view group, StatText& text
     return true;
   }
   return false;
+}
+
+bool SwitchDetail(Store& store, std::string_view word) {
+  if (word != "on" && word != "off") return false;
+  store.stats().CollectPrefixes(word == "on");
+  return true;
+}
+
+// PREFIX <prefix> get <n> hit <n> set <n> del <n>, a line each.
+std::string PrefixText(Store& store) {
+  std::string text;
+  for (const auto& [prefix, counts] : store.stats().Prefixes()) {
+    text.append("PREFIX ").append(prefix);
+    text.append(" get ").append(StatNumber(counts.gets));
+    text.append(" hit ").append(StatNumber(counts.hits));
+    text.append(" set ").append(StatNumber(counts.sets));
+    text.append(" del ").append(StatNumber(counts.deletes)).append(kCrlf);
+  }
+  return text.append(kEnd);
 }
 
 void ResetStats(Store& store, Host& host) {

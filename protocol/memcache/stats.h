@@ -24,6 +24,10 @@ struct StatSource {
 // Writes the rows of the group of this name; false when there is none.
 [[nodiscard]] bool WriteStats(Store& store, Host& host, std::string_view group, StatText& text);
 void ResetStats(Store& store, Host& host);
+// `stats detail on` and `off`; false when it is another word.
+[[nodiscard]] bool SwitchDetail(Store& store, std::string_view word);
+// What `stats detail dump` answers, its END included.
+[[nodiscard]] std::string PrefixText(Store& store);
 
 void GeneralStats(Store& store, Host& host, StatText& text);
 void LarderStats(Store& store, Host& host, StatText& text);

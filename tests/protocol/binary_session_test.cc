@@ -125,6 +125,10 @@ TEST_CASE("binary joins, deletes and counters honour a CAS", "[binary][cas]") {
   CHECK(client.Show({{0x04, "zz", "", "", wrong}}) == "04:1 Not found\n");
   CHECK(client.Show({{0x04, "a", "", "", cas}, {0x04, "a"}, {0x14, "a"}}) ==
         "04:0\n04:1 Not found\n14:1 Not found\n");
+  // What can be no number is told first.
+  CHECK(client.Show({Set("e", ""), {0x05, "e", "", by_one, wrong}}) ==
+        "01:0\n05:6 Non-numeric server-side value for incr or decr\n");
+  CHECK(client.Show({Set("t", "text"), {0x05, "t", "", by_one, wrong}}) == "01:0\n05:2" + exists);
 }
 
 TEST_CASE("binary counters create, count, stop at 0 and refuse what is no number", "[binary]") {
@@ -234,6 +238,27 @@ TEST_CASE("binary stats are packets, the last of them empty", "[binary][stats]")
   CHECK(client.Show({{0x10, "sizes"}}) == "10:0 k=sizes_status disabled\n10:0\n");
   CHECK(client.Show({{0x10, "nosuch"}, {0x10, "conns"}, {0x10, "res"}}) ==
         "10:1 Not found\n10:1 Not found\n10:1 Not found\n");
+}
+
+TEST_CASE("binary stats switch detail on and off, and dump it", "[binary][stats]") {
+  World world;
+  Client client(world, Piece());
+  CHECK(client.Show({{0x10, "detail on"}, Set("a:1", "v"), Get("a:2")}) ==
+        "10:0\n01:0\n00:1 Not found\n");
+  const std::string counted = "PREFIX a get 1 hit 0 set 1 del 0\r\nEND\r\n";
+  CHECK(client.Show({{0x10, "detail off"}, Get("a:1")}) == "10:0\n00:0 e=00000000 v\n");
+  CHECK(client.Show({{0x10, "detail dump"}}) == "10:0 k=detailed " + counted + "\n10:0\n");
+  CHECK(client.Show({{0x10, "detail"}, {0x10, "detail x"}}) == "10:1 Not found\n10:1 Not found\n");
+}
+
+TEST_CASE("with dumps disabled, binary stats tell no key", "[binary][stats]") {
+  World world;
+  world.session_options.dump_enabled = false;
+  Client client(world);
+  CHECK(client.Show(
+            {{0x10, "detail on"}, {0x10, "detail dump"}, {0x10, "topkeys"}, {0x10, "sizes"}}) ==
+        "10:20 Auth failure.\n10:20 Auth failure.\n10:20 Auth failure.\n"
+        "10:0 k=sizes_status disabled\n10:0\n");
 }
 
 TEST_CASE("large values go in and out of the binary protocol whole", "[binary][large]") {
