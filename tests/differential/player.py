@@ -14,7 +14,7 @@ from harness.server import Server, is_reference
 
 ANSWER_SECONDS = 20
 SENTINEL = b"version\r\n"
-ARGUMENTS = ("-m", "1024", "-t", "2", "-c", "200")
+ARGUMENTS = ("-m", "1024", "-c", "200")
 # memcached's background threads hold items for moments, in which incr does not write in place.
 REFERENCE_ARGUMENTS = ("-o", "no_lru_maintainer,no_lru_crawler")
 
@@ -38,18 +38,15 @@ class AnswerParser:
         buffer += data
         at = self.at
         while (end := buffer.find(b"\r\n", at)) >= 0:
-            if buffer.startswith(b"VALUE ", at):
-                words = bytes(buffer[at:end]).split(b" ")
-                # A key has no blanks, so the words count from the left.
-                if len(words) in (4, 5) and words[3].isdigit():
-                    past = end + 2 + int(words[3]) + 2
-                    if past > len(buffer):
-                        break
-                    self.segments[-1].append((words[1], words[2], words[4] if len(words) == 5 else None,
-                                              bytes(buffer[end + 2 : past])))
-                    at = past
-                    continue
             line = bytes(buffer[at:end])
+            size = self._block_bytes(line)
+            if size is not None:
+                past = end + 2 + size + 2
+                if past > len(buffer):
+                    break
+                self.segments[-1].append(self._unit(line, bytes(buffer[end + 2 : past])))
+                at = past
+                continue
             at = end + 2
             if line.startswith(b"VERSION "):
                 self.segments.append([])
@@ -57,6 +54,18 @@ class AnswerParser:
                 self.segments[-1].append(line)
         del buffer[:at]
         self.at = 0
+
+    def _block_bytes(self, line):
+        """How long the value behind this line is; None when there is none."""
+        if not line.startswith(b"VALUE "):
+            return None
+        words = line.split(b" ")
+        # A key has no blanks, so the words count from the left.
+        return int(words[3]) if len(words) in (4, 5) and words[3].isdigit() else None
+
+    def _unit(self, line, block):
+        _, key, flags, _, *unique = line.split(b" ")
+        return key, flags, unique[0] if unique else None, block
 
     def is_done(self, count):
         return len(self.segments) > count
@@ -76,9 +85,17 @@ class Side:
     def open(self):
         self.close()
         for _ in range(CONNECTIONS):
-            sock = self.server.connect()
-            sock.setblocking(False)
-            self.sockets.append(sock)
+            self.sockets.append(self._connect())
+
+    def _connect(self):
+        sock = self.server.connect()
+        sock.setblocking(False)
+        return sock
+
+    def reopen(self, connection):
+        """A new connection in the place of one that has ended."""
+        self.sockets[connection].close()
+        self.sockets[connection] = self._connect()
 
     def close(self):
         for sock in self.sockets:
@@ -100,31 +117,55 @@ class Side:
         key, flags, unique, data = unit
         if unique is None:
             return unit
-        self.cas_of[key] = int(unique)
+        return key, flags, self.name_of(key, int(unique)), data
+
+    def name_of(self, key, unique):
+        """How-manieth unique of this key it is; from now on it is the key's last one."""
+        self.cas_of[key] = unique
         name = self.names.get((key, unique))
         if name is None:
             name = self.names[key, unique] = self.counts[key] = self.counts.get(key, 0) + 1
-        return key, flags, name, data
+        return name
 
 
-class _Lane:
+class Lane:
     """A batch on its way over one connection of one side."""
+
+    parser_type = AnswerParser
 
     def __init__(self, side, batch):
         self.side = side
         self.batch = batch
         self.sock = side.sockets[batch.connection]
-        self.parser = AnswerParser()
-        self.plan, data = _plan(batch, side.cas_of)
-        self.wanted = 1 + sum(step is None for step in self.plan)
+        data = self._begin()
         places = sorted({min(len(data), int(len(data) * cut)) for cut in batch.cuts} | {0, len(data)})
         self.pieces = [data[a:b] for a, b in zip(places, places[1:])]
         self.pieces.reverse()
         self.not_before = 0.0
         self.problem = ""
 
+    def _begin(self):
+        """The parser of what is answered; returns what is sent."""
+        self.parser = self.parser_type()
+        self.plan, data = _plan(self.batch, self.side.cas_of)
+        self.wanted = 1 + sum(step is None for step in self.plan)
+        return data
+
     def is_done(self):
         return bool(self.problem) or (not self.pieces and self.parser.is_done(self.wanted))
+
+    def _has_ended(self):
+        self.problem = "connection closed"
+
+    def units_of(self, answer):
+        """What a rule wants, as it would have come."""
+        parser = self.parser_type()
+        parser.feed(answer)
+        return [self.name(unit) for unit in parser.segments[0]]
+
+    def name(self, unit):
+        """The unit in a form that two servers have in common."""
+        return self.side.name_cas(unit) if isinstance(unit, tuple) else unit
 
     def send(self, now):
         if not self.pieces or now < self.not_before:
@@ -153,7 +194,7 @@ class _Lane:
             self.problem = f"recv: {error}"
             return
         if not data:
-            self.problem = "connection closed"
+            return self._has_ended()
         self.parser.feed(data)
 
 
@@ -185,7 +226,7 @@ def _segments(plan):
     yield segment
 
 
-def _exchange(lanes):
+def exchange(lanes):
     """Sends and receives until every lane has all its answers."""
     with selectors.DefaultSelector() as selector:
         for lane in lanes:
@@ -213,6 +254,8 @@ def _exchange(lanes):
 
 class Pair:
     """The reference and the server under test, both empty."""
+
+    lane_type = Lane
 
     def __init__(self, reference, tested, arguments=ARGUMENTS):
         self.servers = [Server(*arguments, *REFERENCE_ARGUMENTS, binary=reference)]
@@ -243,8 +286,8 @@ class Pair:
 
     def play(self, together):
         """Plays batches of different connections at the same time; raises Mismatch."""
-        pairs = [[_Lane(side, batch) for side in self.sides] for batch in together]
-        _exchange([lane for pair in pairs for lane in pair])
+        pairs = [[self.lane_type(side, batch) for side in self.sides] for batch in together]
+        exchange([lane for pair in pairs for lane in pair])
         for batch, (old, new) in zip(together, pairs):
             self._compare(batch, old, new)
 
@@ -255,12 +298,12 @@ class Pair:
             answers = []
             for lane in (old, new):
                 units = lane.parser.segments[index] if index < len(lane.parser.segments) else [b"(nothing came)"]
-                answers.append([lane.side.name_cas(u) if isinstance(u, tuple) else u for u in units])
+                answers.append([lane.name(u) for u in units])
             if rule == "format-error-text":
                 answers = [[u for u in units if isinstance(u, tuple) or not is_format_error(u)] for units in answers]
             if rule and rule != "format-error-text":
                 command = commands[0]
-                wanted = [_lines(command.old), _lines(command.old if self.is_same_kind else command.new)]
+                wanted = [old.units_of(command.old), new.units_of(command.old if self.is_same_kind else command.new)]
             else:
                 wanted = [answers[0], answers[0]]
             if answers != wanted:
@@ -269,10 +312,6 @@ class Pair:
         for lane in (old, new):
             if lane.problem:
                 raise Mismatch(f"{lane.side.server.argv[0]}: {lane.problem}, after\n" + _show(batch.commands), batch)
-
-
-def _lines(answer):
-    return answer.split(b"\r\n")[:-1]
 
 
 def _short(item, limit=300):

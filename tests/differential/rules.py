@@ -89,12 +89,6 @@ RULES = {
         "shutdown without -A: the error became a SERVER_ERROR",
         ((b"shutdown\r\n", b"ERROR: shutdown not enabled\r\n", b"SERVER_ERROR: shutdown not enabled\r\n"),),
     ),
-    "not-there-yet": Rule(
-        "commands that larder does not have yet are unknown to it",
-        ((b"stats detail\r\n", b"CLIENT_ERROR usage: stats detail on|off|dump\r\n", ERROR),
-         (b"cache_memlimit 7\r\n", b"MEMLIMIT_TOO_SMALL cannot set maxbytes to less than 8m\r\n", ERROR),
-         (b"mn\r\n", b"MN\r\n", ERROR)),
-    ),
     "long-key-drops-replies": Rule(
         "1.6.18 forgets the replies of requests pipelined before a get with a key over 250 bytes; such a get is "
         "played first in its batch, where nothing can be forgotten",

@@ -57,8 +57,10 @@ def _without_reads_before_arithmetic(commands):
         verb = words[0] if words else b""
         if verb in (b"get", b"gets", b"gat", b"gats"):
             read.update(words[1:])
-        elif verb in (b"incr", b"decr") and len(words) > 1 and words[1] in read:
+        elif verb in (b"incr", b"decr", b"ma") and len(words) > 1 and words[1] in read:
             continue
+        elif verb in (b"mg", b"ma"):
+            read.update(words[1:2])
         kept.append(command)
     return kept
 

@@ -3,6 +3,12 @@
 import os
 import re
 
+from differential.binary_player import BinaryPair
+from differential.binary_rules import BINARY_RULES
+from differential.binary_stream import BinaryGenerator
+from differential.meta_player import MetaPair
+from differential.meta_rules import META_RULES
+from differential.meta_stream import MetaGenerator
 from differential.player import Mismatch, Pair, play_stream, shrink
 from differential.rules import RULES
 from differential.stream import Generator
@@ -22,23 +28,33 @@ def seed_of_this_run():
 
 
 class DifferentialTest(SystemTest):
-    def test_random_stream_is_answered_alike(self):
+    def play_random(self, pair_type, generator_type, option):
         commands = settings.commands or (200_000 if settings.is_full else 20_000)
         seed = seed_of_this_run()
         print(f"  (seed {seed}, {commands} commands)", flush=True)
         played = []
 
         def rounds():
-            for together in Generator(seed).batches(commands):
+            for together in generator_type(seed).batches(commands):
                 played.append(together)
                 yield together
 
-        with Pair(need_reference(), settings.server) as pair:
+        with pair_type(need_reference(), settings.server) as pair:
             try:
                 play_stream(pair, rounds())
             except Mismatch as mismatch:
                 smallest = shrink(pair, played, budget_seconds=30)[1]
-                self.fail(f"seed {seed}: {smallest or mismatch}\n(tests/differential/play --seed {seed} --shrink)")
+                self.fail(f"seed {seed}: {smallest or mismatch}\n"
+                          f"(tests/differential/play {option} --seed {seed} --shrink)")
+
+    def test_random_stream_is_answered_alike(self):
+        self.play_random(Pair, Generator, "")
+
+    def test_random_meta_stream_is_answered_alike(self):
+        self.play_random(MetaPair, MetaGenerator, "--meta")
+
+    def test_random_binary_stream_is_answered_alike(self):
+        self.play_random(BinaryPair, BinaryGenerator, "--binary")
 
     def test_counters_agree_after_a_stream_of_valid_commands(self):
         commands = settings.commands or (50_000 if settings.is_full else 10_000)
@@ -66,7 +82,8 @@ class DifferentialTest(SystemTest):
     def test_compatibility_notes_name_every_rule(self):
         with open(os.path.join(REPOSITORY, "docs", "COMPATIBILITY.md"), encoding="utf-8") as file:
             section = file.read().partition("## Differences the differential test knows")[2].partition("\n## ")[0]
-        self.assertEqual(re.findall(r"^\| `([a-z0-9-]+)` \|", section, re.MULTILINE), list(RULES))
+        self.assertEqual(re.findall(r"^\| `([a-z0-9-]+)` \|", section, re.MULTILINE),
+                         [*RULES, *META_RULES, *BINARY_RULES])
 
 
 def nasty_cases():

@@ -14,6 +14,7 @@ class Settings:
     is_strict = False  # a missing client is a failure
     commands = None  # of the differential test; None: 20,000, or 200,000 in a full run
     seed = None
+    threads = None  # of every server that is started without -t; None: as many as it likes
 
 
 settings = Settings()

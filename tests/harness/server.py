@@ -59,6 +59,13 @@ def as_user(args):
     return ["-u", "root"]
 
 
+def threads_unless(args):
+    """`-t` as --threads asks for, unless the arguments have one."""
+    if settings.threads is None or any(a.startswith(("-t", "--threads")) for a in args):
+        return []
+    return ["-t", str(settings.threads)]
+
+
 def run_to_end(*args, binary=None, env=None, seconds=20, preexec=None):
     """Runs the server with `args` as they are and expects it to exit: (exit code, stdout + stderr)."""
     run = subprocess.run(
@@ -86,7 +93,7 @@ class Server:
         self.exit_code = None
         if argv is None:
             where = ["-s", unix] if unix else ["-p", "-1", "-l", host]
-            argv = [*where, *as_user(args), *args]
+            argv = [*where, *as_user(args), *threads_unless(args), *args]
         self.argv = [*launcher, self.binary, *argv]
         self.process = None
         environment = {"MEMCACHED_PORT_FILENAME": self.port_file, **(env or {})}
