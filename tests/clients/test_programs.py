@@ -6,10 +6,12 @@ import shutil
 import subprocess
 import tempfile
 
-from clients.test_python import ClientTest
+from clients.test_python import ARGUMENTS, PASSWORDS, ClientTest
 from harness import REPOSITORY
-from harness.case import missing, need_program
+from harness.case import missing, need_program, ours_only
+from harness.certificates import authority
 from harness.server import poll
+from harness.users import Users
 
 CLIENTS = os.path.join(REPOSITORY, "tests", "clients")
 SECONDS = 120
@@ -21,22 +23,44 @@ def run(*argv, **options):
 
 
 class ProgramTest(ClientTest):
-    def scenario(self, *argv, **options):
-        """Runs a script with host and port behind; it must say ok."""
+    def scenario(self, *argv, behind=(), **options):
+        """Runs a script with host, port and `behind` behind; it must say ok."""
 
         def play(server):
-            done = run(*argv, server.host, server.port, **options)
+            done = run(*argv, server.host, server.port, *behind, **options)
             self.assertEqual((done.returncode, done.stdout), (0, "ok\n"), done.stderr[-2000:])
 
         self.on_each_server(play)
 
+    def log_in(self, *argv, mode=()):
+        """Runs a script with host, port, `mode`, user and password behind it: right, then wrong."""
+        with Users(PASSWORDS) as users:
+            for name, server in users.servers(*ARGUMENTS):
+                tries = [*((*one, "ok\n") for one in PASSWORDS.items()), ("ann", "wrong", "refused\n")]
+                for user, password, said in tries:
+                    with self.subTest(name, user=user, password=password):
+                        done = run(*argv, server.host, server.port, *mode, user, password)
+                        self.assertEqual((done.returncode, done.stdout), (0, said), done.stderr[-2000:])
+
 
 class LanguagesTest(ProgramTest):
-    def test_php_memcached(self):
+    def php(self):
         php = need_program("php")
         if "memcached" not in run(php, "-m").stdout.split():
             missing("php-memcached")
-        self.scenario(php, os.path.join(CLIENTS, "scenarios", "scenario.php"))
+        return php
+
+    def test_php_memcached(self):
+        self.scenario(self.php(), os.path.join(CLIENTS, "scenarios", "scenario.php"))
+
+    def test_php_memcached_binary(self):
+        self.scenario(self.php(), os.path.join(CLIENTS, "scenarios", "scenario.php"), behind=("binary",))
+
+    def test_php_memcached_sasl(self):
+        self.log_in(self.php(), os.path.join(CLIENTS, "scenarios", "scenario.php"), mode=("binary",))
+
+    def test_php_sessions(self):
+        self.scenario(self.php(), os.path.join(CLIENTS, "scenarios", "session.php"))
 
     def test_perl_cache_memcached(self):
         perl = need_program("perl")
@@ -44,22 +68,50 @@ class LanguagesTest(ProgramTest):
             missing("libcache-memcached-perl")
         self.scenario(perl, os.path.join(CLIENTS, "scenarios", "scenario.pl"))
 
-    def test_node_memcached(self):
+    def node(self, module):
+        """(the program, the folder of its scripts)"""
         node = need_program("node")
         folder = os.path.join(CLIENTS, "node")
-        if not os.path.isdir(os.path.join(folder, "node_modules", "memcached")):
+        if not os.path.isdir(os.path.join(folder, "node_modules", module)):
             npm = need_program("npm")
             done = run(npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts", cwd=folder)
             if done.returncode != 0:
                 missing("node_modules: " + done.stderr[-500:])
+        return node, folder
+
+    def test_node_memcached(self):
+        node, folder = self.node("memcached")
         self.scenario(node, os.path.join(folder, "scenario.js"))
 
-    def test_ruby_dalli(self):
-        """Debian's dalli speaks the binary protocol only."""
+    def test_node_memjs(self):
+        node, folder = self.node("memjs")
+        self.scenario(node, os.path.join(folder, "memjs.js"))
+
+    def test_node_memjs_sasl(self):
+        node, folder = self.node("memjs")
+        self.log_in(node, os.path.join(folder, "memjs.js"))
+
+    def ruby(self):
         ruby = need_program("ruby")
         if run(ruby, "-e", "require 'dalli'").returncode != 0:
             missing("ruby-dalli")
-        self.scenario(ruby, os.path.join(CLIENTS, "scenarios", "scenario.rb"))
+        return ruby
+
+    def test_ruby_dalli(self):
+        """Debian's dalli speaks the binary protocol only."""
+        self.scenario(self.ruby(), os.path.join(CLIENTS, "scenarios", "scenario.rb"))
+
+    def test_ruby_dalli_sasl(self):
+        self.log_in(self.ruby(), os.path.join(CLIENTS, "scenarios", "scenario.rb"))
+
+    @ours_only("Debian's memcached is built without TLS")
+    def test_ruby_dalli_tls(self):
+        ours = authority("larder test CA")
+        cert, key = ours.issue("server")
+        server = self.start("-Z", "-o", f"ssl_chain_cert={cert},ssl_key={key}", *ARGUMENTS)
+        done = run(self.ruby(), os.path.join(CLIENTS, "scenarios", "scenario.rb"), server.host, server.port,
+                   env={**os.environ, "CA_FILE": ours.cert})
+        self.assertEqual((done.returncode, done.stdout), (0, "ok\n"), done.stderr[-2000:])
 
 
 class LibmemcachedToolsTest(ProgramTest):
@@ -98,6 +150,19 @@ class LibmemcachedToolsTest(ProgramTest):
             self.assertIn("curr_items", self.check(server, "memcstat"))
             self.check(server, "memcflush")
             self.check(server, "memcexist", "large", code=1)
+
+        self.on_each_server(scenario)
+
+    def test_command_line_tools_binary(self):
+        def scenario(server):
+            with open(os.path.join(self.folder, "greeting"), "w", encoding="ascii") as file:
+                file.write("hello\n")
+            self.check(server, "memccp", "--binary", "greeting")
+            self.assertEqual(self.check(server, "memccat", "--binary", "greeting").rstrip("\n"), "hello")
+            self.check(server, "memcexist", "--binary", "greeting")
+            self.check(server, "memctouch", "--binary", "--expire=100", "greeting")
+            self.check(server, "memcrm", "--binary", "greeting")
+            self.check(server, "memccat", "--binary", "greeting", code=1)
 
         self.on_each_server(scenario)
 

@@ -2,13 +2,16 @@
 
 
 from harness import REFERENCE, settings
-from harness.case import SystemTest, missing
+from harness.case import SystemTest, missing, ours_only
+from harness.certificates import authority
 from harness.server import Server, poll
+from harness.users import Users
 
 BINARY = bytes(range(256)) + b"\r\nEND\r\n\0"
 LARGE = b"0123456789abcdef" * 6400  # 100 KB
 HUGE = BINARY[:256] * 4096  # 1 MB: more than the default -I allows
 ARGUMENTS = ("-m", "128", "-I", "2m")
+PASSWORDS = {"ann": "secret", "bob": "other word"}
 
 
 class ClientTest(SystemTest):
@@ -89,6 +92,56 @@ class PymemcacheTest(ClientTest):
         self.on_each_server(scenario)
 
 
+class GuardedPymemcacheTest(ClientTest):
+    """pymemcache over TLS, and with the users of -Y."""
+
+    def setUp(self):
+        try:
+            import pymemcache.client.base as base
+            from pymemcache import exceptions
+        except ImportError:
+            missing("python3-pymemcache")
+        self.base, self.exceptions = base, exceptions
+
+    def client(self, server, **options):
+        c = self.base.Client((server.host, server.port), timeout=10, default_noreply=False, **options)
+        self.addCleanup(c.close)
+        return c
+
+    @ours_only("Debian's memcached is built without TLS")
+    def test_pymemcache_tls(self):
+        ours = authority("larder test CA")
+        cert, key = ours.issue("server")
+        server = self.start("-Z", "-o", f"ssl_chain_cert={cert},ssl_key={key}", *ARGUMENTS)
+        c = self.client(server, tls_context=ours.context())
+        for value in (b"", BINARY, LARGE, HUGE):
+            self.assertTrue(c.set("bytes", value))
+            self.assertEqual(c.get("bytes"), value)
+        self.assertEqual(c.set_many({f"m{i}": b"%d" % i for i in range(500)}), [])
+        self.assertEqual(len(c.get_many([f"m{i}" for i in range(600)])), 500)
+        self.assertEqual(c.stats("settings")[b"ssl_enabled"], b"yes")
+        with self.assertRaises(OSError):
+            self.client(server, tls_context=authority("another CA").context()).get("bytes")
+        with self.assertRaises((OSError, self.exceptions.MemcacheError)):
+            self.client(server).get("bytes")  # plain
+
+    def test_pymemcache_with_a_password_file(self):
+        with Users(PASSWORDS) as users:
+            for binary in dict.fromkeys((REFERENCE, settings.server)):
+                with self.subTest(binary), Server("-Y", users.file, *ARGUMENTS, binary=binary) as server:
+                    c = self.client(server)
+                    with self.assertRaises(self.exceptions.MemcacheClientError):
+                        c.get("k")
+                    c.close()
+                    with self.assertRaises(self.exceptions.MemcacheClientError):
+                        c.set("auth", b"ann wrong")
+                    self.assertTrue(c.set("auth", b"ann secret"))
+                    self.assertIsNone(c.get("auth"))
+                    self.assertTrue(c.set("k", LARGE))
+                    self.assertEqual(c.get("k"), LARGE)
+                    c.close()
+
+
 class PythonMemcachedTest(ClientTest):
     def test_python_memcached(self):
         try:
@@ -141,12 +194,85 @@ class PythonMemcachedTest(ClientTest):
         self.on_each_server(scenario)
 
 
+class BinaryMemcachedTest(ClientTest):
+    """python-binary-memcached, which speaks the binary protocol only."""
+
+    def client(self, server, *credentials):
+        try:
+            import bmemcached
+        except ImportError:
+            missing("python3-binary-memcached")
+        c = bmemcached.Client((f"{server.host}:{server.port}",), *credentials, socket_timeout=10)
+        self.addCleanup(c.disconnect_all)
+        return c
+
+    def converse(self, c):
+        self.assertIsNone(c.get("nosuch"))
+        self.assertTrue(c.set("k", "text"))
+        self.assertEqual(c.get("k"), "text")
+        for value in (7, {"a": [1, 2]}, b"", BINARY, LARGE, HUGE, "é☃"):
+            self.assertTrue(c.set("typed", value, compress_level=0))
+            self.assertEqual(c.get("typed"), value)
+        self.assertFalse(c.add("k", "w"))
+        self.assertTrue(c.add("a", "1"))
+        self.assertTrue(c.replace("a", "2"))
+        self.assertFalse(c.replace("nosuch", "2"))
+        for i in range(200):  # the client's set_multi fails by itself
+            self.assertTrue(c.set(f"m{i}", i))
+        self.assertEqual(c.get_multi([f"m{i}" for i in range(300)]), {f"m{i}": i for i in range(200)})
+        value, unique = c.gets("k")
+        self.assertEqual(value, "text")
+        self.assertTrue(c.cas("k", "text2", unique))
+        self.assertFalse(c.cas("k", "text3", unique))
+        self.assertEqual(c.incr("n", 5, default=10), 10)
+        self.assertEqual(c.incr("n", 5), 15)
+        self.assertEqual(c.decr("n", 100), 0)
+        self.assertTrue(c.delete("k"))
+        self.assertIsNone(c.get("k"))
+        self.assertTrue(c.set("short", "lived", time=1))
+        soon_gone(lambda: c.get("short"))
+        (stats,) = c.stats().values()
+        self.assertIn(b"pid", [name.encode() if isinstance(name, str) else name for name in stats])
+        self.assertTrue(c.flush_all())
+        self.assertIsNone(c.get("a"))
+
+    def test_python_binary_memcached(self):
+        self.on_each_server(lambda server: self.converse(self.client(server)))
+
+    def test_python_binary_memcached_sasl(self):
+        from bmemcached.exceptions import AuthenticationNotSupported, InvalidCredentials, MemcachedException
+
+        with Users(PASSWORDS) as users:
+            for name, server in users.servers(*ARGUMENTS):
+                with self.subTest(name):
+                    self.converse(self.client(server, "ann", "secret"))
+                    with self.assertRaises((AuthenticationNotSupported, InvalidCredentials, MemcachedException)):
+                        self.client(server, "ann", "wrong").set("k", "v")
+
+
 class PylibmcTest(ClientTest):
     def test_pylibmc(self):
         self.converse(is_binary=False)
 
     def test_pylibmc_binary(self):
         self.converse(is_binary=True)
+
+    def test_pylibmc_sasl(self):
+        try:
+            import pylibmc
+        except ImportError:
+            missing("python3-pylibmc")
+        with Users(PASSWORDS) as users:
+            for name, server in users.servers(*ARGUMENTS):
+                where = [f"{server.host}:{server.port}"]
+                with self.subTest(name):
+                    for user, password in PASSWORDS.items():
+                        c = pylibmc.Client(where, binary=True, username=user, password=password)
+                        self.assertTrue(c.set(user, LARGE))
+                        self.assertEqual(c.get_multi(["ann", "bob", "eve"]).get(user), LARGE)
+                    c = pylibmc.Client(where, binary=True, username="ann", password="wrong")
+                    with self.assertRaises(pylibmc.Error):
+                        c.set("k", "v")
 
     def converse(self, is_binary):
         try:

@@ -1,5 +1,6 @@
 <?php
-// PHP's memcached extension over the text protocol.  Usage: scenario.php <host> <port>; says "ok" at the end.
+// PHP's memcached extension.  Usage: scenario.php <host> <port> [binary [<user> <password>]]; says "ok" at the end,
+// or "refused" when the server does not let it in.
 
 function expect(mixed $got, mixed $want, string $what): void {
     if ($got !== $want) {
@@ -10,9 +11,15 @@ function expect(mixed $got, mixed $want, string $what): void {
 }
 
 $c = new Memcached();
-$c->setOptions([Memcached::OPT_BINARY_PROTOCOL => false, Memcached::OPT_TCP_NODELAY => true,
+$c->setOptions([Memcached::OPT_BINARY_PROTOCOL => isset($argv[3]), Memcached::OPT_TCP_NODELAY => true,
     Memcached::OPT_COMPRESSION => false]);
+if (isset($argv[4])) {
+    $c->setSaslAuthData($argv[4], $argv[5]);
+}
 $c->addServer($argv[1], (int)$argv[2]);
+if (isset($argv[4]) && !$c->set('k', 'inside')) {
+    exit("refused\n");
+}
 
 expect(preg_match('/^1\.6\.\d+$/', array_values($c->getVersion())[0]), 1, 'version');
 expect($c->get('nosuch'), false, 'get of a miss');
@@ -25,7 +32,7 @@ foreach ([1, 1.5, true, ['a' => [1, 2]], '', implode('', array_map('chr', range(
     expect($c->get('typed'), $value, "get of value $i");
 }
 expect($c->add('k', 'x'), false, 'add of what is there');
-expect($c->getResultCode(), Memcached::RES_NOTSTORED, 'result of add');
+expect($c->getResultCode(), isset($argv[3]) ? Memcached::RES_DATA_EXISTS : Memcached::RES_NOTSTORED, 'result of add');
 expect($c->add('a', 'b'), true, 'add');
 expect($c->replace('a', 'bb'), true, 'replace');
 expect($c->replace('nosuch', 'x'), false, 'replace of what is not there');
@@ -55,7 +62,7 @@ expect(array_values($c->deleteMulti(['m0', 'm1'])), [true, true], 'deleteMulti')
 expect($c->set('large', str_repeat('x', 1 << 22)), false, 'set of what is too large');
 expect($c->getResultCode(), Memcached::RES_E2BIG, 'result of what is too large');
 expect($c->get('k'), 'text2', 'get behind what is too large');
-expect($c->set("with blank", 'x'), false, 'bad key');
+expect($c->set("with blank", 'x'), isset($argv[3]), 'a key that the text protocol cannot have');
 expect($c->set('short', 'lived', 1), true, 'set with a time to live');
 $deadline = microtime(true) + 4;
 while ($c->get('short') !== false && microtime(true) < $deadline) {
