@@ -141,7 +141,11 @@ class Guarded {
   // A sum of everything that a command can have done.
   [[nodiscard]] uint64_t Done() const {
     const FakeHost& host = world_.host;
-    auto done = static_cast<uint64_t>(host.resets + host.shutdowns + host.verbosity + host.feeds);
+    int64_t sum = host.resets;
+    sum += host.shutdowns;
+    sum += host.verbosity;
+    sum += host.feeds;
+    auto done = static_cast<uint64_t>(sum);
     for (size_t i = 0; i < kThreadCounters; ++i) {
       const auto counter = static_cast<ThreadCounter>(i);
       const bool is_login =
@@ -173,21 +177,21 @@ bool AreRefusals(std::string_view answer) {
 
 // A text client says the right password once and is inside for good.
 void PlayText(std::string_view bytes) {
-  static Guarded* const guarded = [] {  // never freed
-    auto* const made = new Guarded(false);
-    made->authenticator().OnAdmission([made] { made->EndOutside(); });
+  static Guarded& guarded = []() -> Guarded& {  // never freed
+    auto& made = *new Guarded(false);
+    made.authenticator().OnAdmission([&made] { made.EndOutside(); });
     return made;
   }();
   constexpr size_t kPiece = 7;
-  Client client(guarded->world());
-  const unsigned admitted = guarded->authenticator().admitted();
-  guarded->BeginOutside();
+  Client client(guarded.world());
+  const unsigned admitted = guarded.authenticator().admitted();
+  guarded.BeginOutside();
   for (; !bytes.empty(); bytes.remove_prefix(std::min(kPiece, bytes.size()))) {
     const std::string answer = client.Ask(bytes.substr(0, kPiece));
-    if (guarded->authenticator().admitted() != admitted) return;
+    if (guarded.authenticator().admitted() != admitted) return;
     if (!AreRefusals(answer)) Broken("more than a refusal");
   }
-  guarded->EndOutside();
+  guarded.EndOutside();
 }
 
 constexpr size_t kHeader = 24;
@@ -208,26 +212,26 @@ size_t PacketBytes(std::string_view bytes) {
 
 // A SASL client is inside from a right message to its next attempt.
 void PlayBinary(std::string_view bytes) {
-  static Guarded* const guarded = new Guarded(true);  // never freed
-  Client client(guarded->world(), std::string_view::npos, Client::Dialect::kBinary);
+  static Guarded& guarded = *new Guarded(true);  // never freed
+  Client client(guarded.world(), std::string_view::npos, Client::Dialect::kBinary);
   bool is_inside = false;
-  guarded->BeginOutside();
+  guarded.BeginOutside();
   while (!bytes.empty() && !client.closed()) {
     const std::string_view packet = bytes.substr(0, PacketBytes(bytes));
     bytes.remove_prefix(packet.size());
     const auto opcode = packet.size() > 1 ? static_cast<uint8_t>(packet[1]) : uint8_t{0};
     if (opcode == kOpAuth || opcode == kOpStep) {
-      if (!is_inside) guarded->EndOutside();
-      guarded->BeginOutside();
+      if (!is_inside) guarded.EndOutside();
+      guarded.BeginOutside();
       is_inside = false;
     }
-    const unsigned admitted = guarded->authenticator().admitted();
+    const unsigned admitted = guarded.authenticator().admitted();
     const std::string answer = client.Ask(packet);
-    is_inside = is_inside || guarded->authenticator().admitted() != admitted;
+    is_inside = is_inside || guarded.authenticator().admitted() != admitted;
     if (is_inside || answer.size() < kHeader) continue;
     if (!IsHarmless(opcode, LoadBig16(answer.data() + 6))) Broken("more than a refusal");
   }
-  if (!is_inside) guarded->EndOutside();
+  if (!is_inside) guarded.EndOutside();
 }
 
 // Every line's user is known by exactly its password; anything else is refused as a whole.

@@ -14,8 +14,8 @@ namespace {
 void Play(std::string_view bytes, size_t piece) {
   constexpr std::string_view kStat = "\x80\x10";
   if (Repeats(bytes, kStat, 2)) return;
-  static Twins* const twins = new Twins(Client::Dialect::kBinary);  // never freed
-  twins->Play(bytes, piece);
+  static Twins& twins = *new Twins(Client::Dialect::kBinary);  // never freed
+  twins.Play(bytes, piece);
 }
 
 }  // namespace

@@ -16,20 +16,20 @@ namespace {
 constexpr size_t kLimit = 8192;
 
 void Serve(std::string_view datagram) {
-  static World* const world = new World([] {
+  static World& world = *new World([] {
     StoreOptions options = World::Small();
     options.memory_bytes = 8 << 20;
     return options;
   }());
-  static ReplyBuffer* const reply = new ReplyBuffer;
+  static ReplyBuffer& reply = *new ReplyBuffer;
   const auto request = server::ReadDatagram(datagram);
   if (!request) return;
   const auto session =
-      memcache::MakeSession(world->store, world->context, world->host, world->session_options);
+      memcache::MakeSession(world.store, world.context, world.host, world.session_options);
   std::string text;
-  (void)server::Converse(*session, request->payload, kLimit, *reply, &text);
+  (void)server::Converse(*session, request->payload, kLimit, reply, &text);
   if (text.size() > kLimit) std::abort();
-  reply->Clear();
+  reply.Clear();
 }
 
 }  // namespace

@@ -38,8 +38,8 @@ void Play(std::string_view bytes, size_t piece) {
   for (const std::string_view other : {"watch", "stats", "dump"}) {
     if (bytes.find(other) != std::string_view::npos) return;  // text_fuzz has them
   }
-  static Twins* const twins = new Twins(Client::Dialect::kText);  // never freed
-  twins->Play(bytes, piece);
+  static Twins& twins = *new Twins(Client::Dialect::kText);  // never freed
+  twins.Play(bytes, piece);
 }
 
 }  // namespace

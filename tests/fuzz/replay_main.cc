@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -42,8 +43,9 @@ std::vector<std::filesystem::path> Inputs(const std::vector<std::string>& places
 
 // In memory of its own, so that reading behind its end is seen.
 void Play(const std::vector<uint8_t>& bytes) {
-  const std::vector<uint8_t> exact(bytes);
-  LLVMFuzzerTestOneInput(exact.data(), exact.size());
+  const auto exact = std::make_unique<uint8_t[]>(bytes.size());
+  std::copy(bytes.begin(), bytes.end(), exact.get());
+  LLVMFuzzerTestOneInput(exact.get(), bytes.size());
 }
 
 void PlayMutated(std::vector<uint8_t> bytes) {

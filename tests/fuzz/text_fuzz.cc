@@ -15,8 +15,8 @@ void Play(std::string_view bytes, size_t piece) {
   // Only watch may know, and does say, what arrived together with it.
   if (bytes.find("watch") != std::string_view::npos) return;
   if (Repeats(bytes, "stats", 2) || Repeats(bytes, "dump", 2)) return;
-  static Twins* const twins = new Twins(Client::Dialect::kText);  // never freed
-  twins->Play(bytes, piece);
+  static Twins& twins = *new Twins(Client::Dialect::kText);  // never freed
+  twins.Play(bytes, piece);
 }
 
 }  // namespace
