@@ -139,14 +139,13 @@ bool Store::Impl::RunCrawler(OpContext& ctx, size_t buckets) {
 
 bool Store::Impl::StartCrawl() { return !crawl_asked_.exchange(true, std::memory_order_relaxed); }
 
-bool Store::Impl::EpochsUsedUp() const {
-  const uint64_t next = epoch_.load(std::memory_order_relaxed) + 1;
-  return next - swept_epoch_.load(std::memory_order_acquire) >= kEpochs;
+uint64_t Store::Impl::EpochsLeft() const {
+  const uint64_t begun = epoch_.load(std::memory_order_relaxed);
+  return kEpochs - 1 - (begun - swept_epoch_.load(std::memory_order_acquire));
 }
 
 void Store::Impl::BumpEpoch(OpContext& ctx, std::string_view prefix) {
-  // Fifteen flushes within one pass of the crawler: this one has to wait for it.
-  while (EpochsUsedUp()) RunCrawler(ctx, kWholePass);
+  while (EpochsLeft() == 0) RunCrawler(ctx, kWholePass);
   const uint64_t next = epoch_.load(std::memory_order_relaxed) + 1;
   Flush& flush = flushes_[next & Item::kEpochMask];
   flush.prefix_bytes = static_cast<uint8_t>(prefix.copy(flush.prefix.data(), flush.prefix.size()));
@@ -157,7 +156,10 @@ void Store::Impl::CrawlRound(OpContext& ctx) {
   const bool asked =
       crawl_asked_.load(std::memory_order_relaxed) ||
       swept_epoch_.load(std::memory_order_relaxed) != epoch_.load(std::memory_order_relaxed);
-  const auto enabled = [this] { return tuning_.crawler.load(std::memory_order_relaxed); };
+  // Also when it is switched off: flushes wait for it.
+  const auto enabled = [this] {
+    return tuning_.crawler.load(std::memory_order_relaxed) || EpochsLeft() < 2;
+  };
   if (!enabled()) return;
   if (!asked && ctx.now < next_crawl_.load(std::memory_order_relaxed)) return;
   crawling_.store(true, std::memory_order_relaxed);

@@ -165,23 +165,29 @@ std::optional<DeleteResult> Store::Impl::DropValue(OpContext& ctx, Stripe& strip
   return DeleteResult::kDeleted;
 }
 
-void Store::Impl::FlushAll(OpContext& ctx, TimeMs when) {
-  ctx.stats->Add(ThreadCounter::cmd_flush);
+bool Store::Impl::FlushAll(OpContext& ctx, TimeMs when) {
   ApplyPendingFlush(ctx);  // one whose time has come must not be replaced
-  if (when > ctx.now) {
-    flush_at_.store(when, std::memory_order_relaxed);
-    return;
+  if (when <= ctx.now) {
+    if (!BeginFlush(ctx, {})) return false;
+    flush_at_.store(0, std::memory_order_relaxed);
+    return true;
   }
-  flush_at_.store(0, std::memory_order_relaxed);
-  const std::lock_guard<std::mutex> guard(flush_mutex_);
-  BumpEpoch(ctx, {});
+  if (BackgroundSweeps() && EpochsLeft() < 1) return false;
+  ctx.stats->Add(ThreadCounter::cmd_flush);
+  flush_at_.store(when, std::memory_order_relaxed);
+  return true;
 }
 
 bool Store::Impl::FlushPrefix(OpContext& ctx, std::string_view prefix) {
+  ApplyPendingFlush(ctx);
+  return BeginFlush(ctx, prefix);
+}
+
+// The last epoch is left for the flush that is to come: whoever meets its time cannot wait.
+bool Store::Impl::BeginFlush(OpContext& ctx, std::string_view prefix) {
   const std::unique_lock<std::mutex> guard(flush_mutex_, std::try_to_lock);
-  const bool crawler_comes = !threads_.empty() && tuning_.crawler.load(std::memory_order_relaxed);
   if (!guard.owns_lock()) return false;
-  if (crawler_comes && EpochsUsedUp()) {
+  if (BackgroundSweeps() && EpochsLeft() < 2) {
     stop_changed_.notify_all();  // the crawler need not sleep on
     return false;
   }
@@ -297,7 +303,7 @@ bool Store::Touch(OpContext& ctx, const Key& key, Deadline deadline) {
 CounterResult Store::Count(OpContext& ctx, const CounterRequest& request, CounterAnswer* answer) {
   return impl_->Count(ctx, request, answer);
 }
-void Store::FlushAll(OpContext& ctx, TimeMs when) { impl_->FlushAll(ctx, when); }
+bool Store::FlushAll(OpContext& ctx, TimeMs when) { return impl_->FlushAll(ctx, when); }
 bool Store::FlushPrefix(OpContext& ctx, std::string_view prefix) {
   return impl_->FlushPrefix(ctx, prefix);
 }

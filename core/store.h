@@ -400,10 +400,10 @@ class Store {
   // A shorter text is padded with blanks behind.
   CounterResult Count(OpContext& ctx, const CounterRequest& request, CounterAnswer* answer);
   // Everything stored before `when` is gone from then on; a moment not after now: at once.
-  // Counts cmd_flush.  O(1); the memory comes back in the background.
-  void FlushAll(OpContext& ctx, TimeMs when);
-  // The same at once for the keys that begin with `prefix`, of 1 to kMaxKeyBytes bytes.  False, and
-  // nothing done: the crawler has to go round first; ask again in a few milliseconds.
+  // Counts cmd_flush.  O(1); the memory comes back in the background.  False, and nothing done:
+  // more than a dozen flushes within one round of the crawler, ask again in a few milliseconds.
+  bool FlushAll(OpContext& ctx, TimeMs when);
+  // The same at once for the keys that begin with `prefix`, of 1 to kMaxKeyBytes bytes.
   [[nodiscard]] bool FlushPrefix(OpContext& ctx, std::string_view prefix);
 
   // What clients take, for whoever serves them to fill in.

@@ -86,7 +86,7 @@ class Store::Impl {
   StoreResult Put(OpContext& ctx, const StoreRequest& request, std::string_view value,
                   StoreAnswer* answer);
   void RefuseStore(OpContext& ctx, const StoreRequest& request, StoreResult why);
-  void FlushAll(OpContext& ctx, TimeMs when);
+  bool FlushAll(OpContext& ctx, TimeMs when);
   bool FlushPrefix(OpContext& ctx, std::string_view prefix);
 
   // --- Large values (upload.cc) ---
@@ -281,7 +281,11 @@ class Store::Impl {
   // REQUIRES: flush_mutex_ is held.
   void BumpEpoch(OpContext& ctx, std::string_view prefix);
   // A whole pass of the crawler has to come before the next flush.
-  [[nodiscard]] bool EpochsUsedUp() const;
+  bool BeginFlush(OpContext& ctx, std::string_view prefix);
+  // Flushes that can begin before the crawler has been everywhere.
+  [[nodiscard]] uint64_t EpochsLeft() const;
+  // The crawler's thread sees to it that there are some; without it whoever flushes does.
+  [[nodiscard]] bool BackgroundSweeps() const { return !threads_.empty(); }
 
   // --- Eviction (allocation.cc) ---
   // Evicts one item of the class; its chunk, or kNoChunk with *freed when others were freed

@@ -52,7 +52,13 @@ Connection NewConnection() {
   const std::lock_guard<std::mutex> lock(LibraryLock());
   const int result =
       sasl_server_new(kApplication, nullptr, nullptr, nullptr, nullptr, nullptr, 0, &connection);
-  return Connection(result == SASL_OK ? connection : nullptr);
+  Connection owned(result == SASL_OK ? connection : nullptr);
+  if (owned == nullptr) return owned;
+  // Nobody comes in without a name, and nothing is wrapped afterwards: TLS is for that.
+  sasl_security_properties_t properties{};
+  properties.security_flags = SASL_SEC_NOANONYMOUS;
+  if (sasl_setprop(connection, SASL_SEC_PROPS, &properties) != SASL_OK) return nullptr;
+  return owned;
 }
 
 class CyrusExchange final : public SaslExchange {

@@ -141,6 +141,7 @@ class Connection : private RingHook {
     [[nodiscard]] size_t stuck_pins() const { return reply == nullptr ? 0 : reply->pinned_bytes(); }
 
     Connection& owner;
+    TimeMs moved_at = 0;       // when it last had a turn
     size_t charged_bytes = 0;  // what the worker was told
     size_t charged_pins = 0;
     std::unique_ptr<ReplyBuffer> reply;  // not empty

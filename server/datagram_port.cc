@@ -109,6 +109,7 @@ void DatagramPort::Answer(std::string_view datagram, const sockaddr_storage& pee
                           .listener = 0,
                           .protocol = socket_.traits.protocol,
                           .transport = Transport::kUdp};
+  worker_.Serve(client.fd);
   const std::unique_ptr<Session> session = worker_.MakeSession(client, request->payload);
   if (session == nullptr) return;
   reply_.clear();

@@ -1,6 +1,7 @@
 #include "server/log.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <syslog.h>
 #include <time.h>
@@ -55,13 +56,18 @@ UniqueFd OpenForAppending(const std::string& path) {
   return UniqueFd(open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0640));
 }
 
-void WriteWhole(int fd, std::string_view text) {
+// False when it cannot be written now.  A line is shorter than what a pipe takes at once, so that a
+// pipe with room does not block.
+bool WriteWhole(int fd, std::string_view text) {
+  pollfd target{fd, POLLOUT, 0};
+  if (poll(&target, 1, Log::kPatienceMs) <= 0) return false;
   while (!text.empty()) {
     const ssize_t n = write(fd, text.data(), text.size());
     if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return;  // nowhere left to say it
+    if (n <= 0) return true;  // nowhere left to say it
     text.remove_prefix(static_cast<size_t>(n));
   }
+  return true;
 }
 
 }  // namespace
@@ -178,19 +184,23 @@ void Log::Loop() {
 
 void Log::WriteAll(const std::vector<Message>& messages, uint64_t lost) {
   const std::lock_guard<std::mutex> lock(write_mutex_);
-  for (const Message& message : messages) Write(message);
+  for (size_t i = 0; i < messages.size(); ++i) {
+    if (Write(messages[i])) continue;
+    lost += messages.size() - i;
+    break;
+  }
   if (lost == 0) return;
-  Write({LogLevel::kWarning, WallMs(), std::to_string(lost) + " messages were lost"});
+  (void)Write({LogLevel::kWarning, WallMs(), std::to_string(lost) + " messages were lost"});
 }
 
-void Log::Write(const Message& message) {
+bool Log::Write(const Message& message) {
   if (target_ == Target::kSyslog) {
     syslog(SyslogLevel(message.level), "%s", message.text.c_str());
-    return;
+    return true;
   }
   std::string line = TimeText(message.wall_ms);
   line.append(" ").append(LevelName(message.level)).append(" ").append(message.text).append("\n");
-  WriteWhole(target_ == Target::kFile ? file_.get() : STDERR_FILENO, line);
+  return WriteWhole(target_ == Target::kFile ? file_.get() : STDERR_FILENO, line);
 }
 
 }  // namespace larder::server

@@ -38,6 +38,8 @@ class Log {
  public:
   static constexpr size_t kMaxQueued = 1024;
   static constexpr size_t kMaxLine = 2048;  // of a message; the rest is cut off
+  // How long a pipe that nobody reads is waited for; then what is to be written is lost.
+  static constexpr int kPatienceMs = 200;
 
   Log() = default;
   Log(const Log&) = delete;
@@ -73,7 +75,8 @@ class Log {
   };
 
   void Loop();
-  void Write(const Message& message);
+  // False when its target takes nothing.
+  bool Write(const Message& message);
   void WriteAll(const std::vector<Message>& messages, uint64_t lost);
 
   std::atomic<LogLevel> level_{LogLevel::kInfo};

@@ -187,6 +187,7 @@ void Worker::Charge(Connection::Held& held) {
               static_cast<int64_t>(pins) - static_cast<int64_t>(held.charged_pins));
   held.charged_bytes = bytes;
   held.charged_pins = pins;
+  held.moved_at = context_.now;
   if (held.after != nullptr) Unhook(held);
   // Those who wait for us are not to blame.
   if (bytes > 0 && !held.owner.waiting() && !held.owner.is_due()) HookBefore(held_ring_, held);
@@ -220,14 +221,18 @@ int64_t Worker::CostOf(const Connection& connection) {
   return kConnectionBytes + (connection.is_tls_ ? kTlsBytes : 0);
 }
 
+// Only those who stand still: a full socket is how any reader looks for a moment.
 void Worker::Relieve(const Connection* except) {
   ClientMemory* const memory = options_.memory;
   if (memory == nullptr || draining_) return;
-  while (memory->is_over() && held_ring_.after != &held_ring_) {
+  for (unsigned n = 0; n < kDropsAtOnce && memory->is_over(); ++n) {
+    if (held_ring_.after == &held_ring_) return;
     const auto mine = static_cast<uint64_t>(stuck_bytes_ + stuck_pins_);
     if (mine <= memory->stuck_limit() / options_.workers) return;
-    Connection& still = static_cast<Connection::Held*>(held_ring_.after)->owner;
-    if (&still == except) return;
+    const auto& held = *static_cast<Connection::Held*>(held_ring_.after);
+    Connection& still = held.owner;
+    const uint64_t patience_ms = memory->is_far_over() ? kShortPatienceMs : kPatienceMs;
+    if (&still == except || context_.now < held.moved_at + patience_ms) return;
     memory->CountDropped();
     Destroy(still, CloseReason::kError);
   }
@@ -249,7 +254,7 @@ void Worker::Attend(Connection& connection, bool attend) {
 
 void Worker::Run(Connection& connection) {
   if (connection.is_due()) std::erase(due_, &connection);
-  context_.client = connection.fd_;
+  Serve(connection.fd_);
   try {
     const Connection::Next next = connection.Turn();
     EndTurn();

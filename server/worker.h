@@ -123,6 +123,8 @@ class Worker {
   [[nodiscard]] char* scratch() const { return scratch_.get(); }
   [[nodiscard]] ThreadStats& stats() const { return *context_.stats; }
   [[nodiscard]] uint32_t now_s() const { return static_cast<uint32_t>(context_.now / 1000); }
+  // Whose turn it is, for those who watch.
+  void Serve(int fd) { context_.client = fd; }
   void RefreshNow() { context_.Refresh(shared_.clock.NowMs()); }
   [[nodiscard]] const ListenerTraits& listener(uint16_t index) const {
     return shared_.listeners[index];
@@ -165,6 +167,10 @@ class Worker {
   // An idle connection: its objects, and libevent's.
   static constexpr int64_t kConnectionBytes = 400;
   static constexpr int64_t kTlsBytes = 16 << 10;
+  // Of clients that hold too much together: how long one may stand still, and how many go at once.
+  static constexpr uint64_t kPatienceMs = 2000;
+  static constexpr uint64_t kShortPatienceMs = 250;
+  static constexpr unsigned kDropsAtOnce = 16;
   static constexpr uint64_t kRetryMs = 5;  // between two tries of those that wait for memory
 
   void Loop(const std::string& name);

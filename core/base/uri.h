@@ -28,6 +28,20 @@ inline void AppendUriEncoded(std::string_view text, std::string& out) {
   }
 }
 
+// True when the key can stand in a line of text without ending the word or the line.
+inline bool FitsALine(std::string_view key) {
+  return key.find_first_of(" \r\n") == std::string_view::npos;
+}
+
+// As it is when it can stand in a line of text, else encoded.
+inline void AppendForALine(std::string_view key, std::string& out) {
+  if (FitsALine(key)) {
+    out.append(key);
+  } else {
+    AppendUriEncoded(key, out);
+  }
+}
+
 // The other way; null when a % is not followed by two hexadecimal digits.
 inline std::optional<std::string> UriDecoded(std::string_view text) {
   const auto digit = [](char c) {

@@ -40,6 +40,8 @@ class ClientMemory {
   // What the cache has to give way by.
   [[nodiscard]] uint64_t charge() const { return connections() + stuck(); }
   [[nodiscard]] bool is_over() const { return stuck() + pinned() > stuck_limit(); }
+  // By as much again: patience has to be short.
+  [[nodiscard]] bool is_far_over() const { return stuck() + pinned() > 2 * stuck_limit(); }
 
  private:
   static void Add(std::atomic<uint64_t>& figure, int64_t bytes) {

@@ -37,7 +37,7 @@ Outcome FlushAll(CommandContext& ctx, const Frame& frame) {
     // Unlike with an item, no time at all means now.
     if (*exptime > 0) when = DeadlineOf(*exptime, ctx.op.now, ctx.store.clock());
   }
-  ctx.store.FlushAll(ctx.op, when);
+  if (!ctx.store.FlushAll(ctx.op, when)) return Outcome::kWaiting;
   return Answer(ctx, frame, kOk);
 }
 

@@ -42,7 +42,7 @@ Outcome Flush(BinaryContext& ctx, const BinaryFrame& frame) {
   const uint32_t exptime = frame.extras.empty() ? 0 : LoadBig32(frame.extras.data());
   // Unlike with an item, no time at all means now.
   const TimeMs when = exptime > 0 ? DeadlineOf(exptime, ctx.op.now, ctx.store.clock()) : ctx.op.now;
-  ctx.store.FlushAll(ctx.op, when);
+  if (!ctx.store.FlushAll(ctx.op, when)) return Outcome::kWaiting;
   if (!frame.command->is_quiet()) Reply(ctx.out, frame, Status::kOk);
   return Outcome::kDone;
 }

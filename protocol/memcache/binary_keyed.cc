@@ -3,6 +3,7 @@
 
 #include <span>
 
+#include "core/base/uri.h"
 #include "protocol/big_endian.h"
 #include "protocol/memcache/binary_command.h"
 #include "protocol/memcache/binary_reply.h"
@@ -130,6 +131,7 @@ Outcome Count(BinaryContext& ctx, const BinaryFrame& frame, bool down) {
   request.delta = LoadBig64(extras);
   request.compare_cas = CasOf(frame);
   request.create = LoadBig32(extras + 16) != kNoCreate;
+  request.binary_key = !FitsALine(ctx.key.bytes);
   request.initial = LoadBig64(extras + 8);
   if (request.create) request.create_deadline = DeadlineAt(ctx, extras + 16);
   CounterAnswer answer;

@@ -3,6 +3,7 @@
 #include <memory>
 #include <span>
 
+#include "core/base/uri.h"
 #include "protocol/big_endian.h"
 #include "protocol/memcache/binary_command.h"
 #include "protocol/memcache/binary_reply.h"
@@ -51,6 +52,7 @@ Outcome StoreAs(BinaryContext& ctx, const BinaryFrame& frame) {
   request.key = ctx.key;
   request.mode = kMode;
   request.compare_cas = frame.cas;
+  request.binary_key = !FitsALine(ctx.key.bytes);
   if constexpr (!(kMode == StoreMode::kAppend || kMode == StoreMode::kPrepend)) {
     if (frame.cas != 0) request.mode = StoreMode::kCas;
     request.flags = LoadBig32(frame.extras.data());

@@ -59,7 +59,7 @@ void MetaLine(const ItemInfo& item, const UnixTime& time, std::string& line) {
 // A line that gets the item when it is sent back.
 void MgLine(const ItemInfo& item, const UnixTime& /*time*/, std::string& line) {
   line = "mg ";
-  if (item.binary_key) {
+  if (item.binary_key || !FitsALine(item.key)) {
     line.append(absl::Base64Escape(item.key)).append(" b\r\n");
   } else {
     line.append(item.key).append(kCrlf);
@@ -69,7 +69,8 @@ void MgLine(const ItemInfo& item, const UnixTime& /*time*/, std::string& line) {
 // ITEM <key> [<bytes> b; <unix, 0: never> s]
 void CacheLine(const ItemInfo& item, const UnixTime& time, std::string& line) {
   line = "ITEM ";
-  line.append(item.key).append(" [").append(StatNumber(item.value_bytes)).append(" b; ");
+  AppendForALine(item.key, line);
+  line.append(" [").append(StatNumber(item.value_bytes)).append(" b; ");
   line.append(item.deadline == kNever ? std::string("0") : StatNumber(time.Coming(item.deadline)));
   line.append(" s]\r\n");
 }

@@ -8,7 +8,9 @@ namespace {
 
 using Kind = Unfinished::Kind;
 
-// An upload that stood still for so long is given up when others wait for its memory.
+// An upload that got no further than this in so long is given up when others wait for its memory:
+// a byte now and then must not keep them out.
+constexpr size_t kLeastProgress = 64 << 10;
 constexpr TimeMs kStalledMs = 1000;
 
 }  // namespace
@@ -57,6 +59,8 @@ std::span<char> SessionBase::UploadBuffer() {
 void SessionBase::Uploaded(size_t n) {
   unfinished_.upload->Advance(n);
   unfinished_.left -= n;
+  if (unfinished_.progress_left - unfinished_.left < kLeastProgress) return;
+  unfinished_.progress_left = static_cast<uint32_t>(unfinished_.left);
   unfinished_.progress_at = op_.now;
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "core/base/uri.h"
 #include "protocol/memcache/command.h"
 #include "protocol/memcache/dump.h"
 #include "protocol/memcache/framer.h"
@@ -123,7 +124,8 @@ bool SwitchDetail(Store& store, std::string_view word) {
 std::string PrefixText(Store& store) {
   std::string text;
   for (const auto& [prefix, counts] : store.stats().Prefixes()) {
-    text.append("PREFIX ").append(prefix);
+    text.append("PREFIX ");
+    AppendForALine(prefix, text);
     text.append(" get ").append(StatNumber(counts.gets));
     text.append(" hit ").append(StatNumber(counts.hits));
     text.append(" set ").append(StatNumber(counts.sets));

@@ -35,15 +35,16 @@ struct Unfinished {
   };
 
   Kind kind = Kind::kNothing;
-  bool noreply = false;  // with kUpload
-  bool joins = false;    // with kUpload: an append or prepend
+  bool noreply = false;        // with kUpload
+  bool joins = false;          // with kUpload: an append or prepend
+  uint32_t progress_left = 0;  // what was left at progress_at
   KeyWalk keys;
   size_t left = 0;
   std::string_view reply;  // a constant
   std::unique_ptr<Upload> upload;
   std::unique_ptr<std::string> meta_line;  // of an upload by ms: see AnswerMetaUpload
   std::unique_ptr<TextFeed> feed;
-  TimeMs progress_at = 0;  // when the upload last got bytes
+  TimeMs progress_at = 0;  // when the upload last got ahead
   std::unique_ptr<LongReply> long_reply;
 
   void BeginKeys(const KeyWalk& walk) {
@@ -55,6 +56,7 @@ struct Unfinished {
     upload = std::move(begun);
     left = bytes;
     progress_at = now;
+    progress_left = static_cast<uint32_t>(bytes);
   }
   // An empty `answer`: none.
   void BeginSkip(size_t bytes, std::string_view answer) {
