@@ -12,6 +12,7 @@
 #pragma once
 
 #include <atomic>
+#include <climits>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -141,7 +142,8 @@ class Connection : private RingHook {
     [[nodiscard]] size_t stuck_pins() const { return reply == nullptr ? 0 : reply->pinned_bytes(); }
 
     Connection& owner;
-    TimeMs moved_at = 0;       // when it last had a turn
+    TimeMs moved_at = 0;       // when it last had a turn, or was seen to take bytes
+    int unsent = INT_MAX;      // in the kernel, when last looked at
     size_t charged_bytes = 0;  // what the worker was told
     size_t charged_pins = 0;
     std::unique_ptr<ReplyBuffer> reply;  // not empty

@@ -1,6 +1,8 @@
 #include "server/worker.h"
 
+#include <linux/sockios.h>
 #include <pthread.h>
+#include <sys/ioctl.h>
 
 #include <algorithm>
 #include <cstring>
@@ -188,6 +190,7 @@ void Worker::Charge(Connection::Held& held) {
   held.charged_bytes = bytes;
   held.charged_pins = pins;
   held.moved_at = context_.now;
+  held.unsent = INT_MAX;
   if (held.after != nullptr) Unhook(held);
   // Those who wait for us are not to blame.
   if (bytes > 0 && !held.owner.waiting() && !held.owner.is_due()) HookBefore(held_ring_, held);
@@ -229,13 +232,26 @@ void Worker::Relieve(const Connection* except) {
     if (held_ring_.after == &held_ring_) return;
     const auto mine = static_cast<uint64_t>(stuck_bytes_ + stuck_pins_);
     if (mine <= memory->stuck_limit() / options_.workers) return;
-    const auto& held = *static_cast<Connection::Held*>(held_ring_.after);
+    auto& held = *static_cast<Connection::Held*>(held_ring_.after);
     Connection& still = held.owner;
     const uint64_t patience_ms = memory->is_far_over() ? kShortPatienceMs : kPatienceMs;
     if (&still == except || context_.now < held.moved_at + patience_ms) return;
+    if (TakesBytes(held)) continue;
     memory->CountDropped();
     Destroy(still, CloseReason::kError);
   }
+}
+
+// Whether the kernel got rid of some since the last look: a reader that is slow, not one that
+// stands still.  It goes to the end of the queue then.
+bool Worker::TakesBytes(Connection::Held& held) {
+  int unsent = 0;
+  if (ioctl(held.owner.fd_, SIOCOUTQ, &unsent) != 0 || unsent >= held.unsent) return false;
+  held.unsent = unsent;
+  held.moved_at = context_.now;
+  Unhook(held);
+  HookBefore(held_ring_, held);
+  return true;
 }
 
 void Worker::Attend(Connection& connection, bool attend) {

@@ -191,6 +191,7 @@ class Worker {
   void Retry();
   // Drops clients that hold too much, but not `except`, whose turn it was.
   void Relieve(const Connection* except);
+  bool TakesBytes(Connection::Held& held);
   void ChargeStuck(int64_t bytes, int64_t pins);
   void ChargeConnections(int64_t bytes);
   [[nodiscard]] static int64_t CostOf(const Connection& connection);
