@@ -221,11 +221,19 @@ TEST_CASE("an upload that finds no room waits, and a stalled one is given up for
   }
   SECTION("one that moves is left alone") {
     world.Advance(900);
+    CHECK(stalled[0]->Ask(set.substr(100, 70'000)).empty());
+    world.Advance(200);
+    CHECK(waiting->Ask("").empty());
+    stalled[0]->session().Tick();
+    CHECK(stalled[0]->Ask(set.substr(70'100)) == "STORED\r\n");
+  }
+  SECTION("a byte now and then is not moving") {
+    world.Advance(900);
     CHECK(stalled[0]->Ask(set.substr(100, 10)).empty());
     world.Advance(200);
     CHECK(waiting->Ask("").empty());
     stalled[0]->session().Tick();
-    CHECK(stalled[0]->Ask(set.substr(110)) == "STORED\r\n");
+    CHECK(stalled[0]->Ask(set.substr(110)) == "SERVER_ERROR Out of memory during read\r\n");
   }
 }
 
