@@ -119,6 +119,12 @@ std::optional<absl::Status> Log::Reopen() {
   return absl::OkStatus();
 }
 
+void Log::GiveTo(uid_t user, gid_t group) {
+  const std::lock_guard<std::mutex> lock(write_mutex_);
+  // Best effort: then it is written on, but cannot be opened anew.
+  if (target_ == Target::kFile) (void)!fchown(file_.get(), user, group);
+}
+
 bool Log::Start() {
   {
     const std::lock_guard<std::mutex> lock(mutex_);

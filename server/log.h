@@ -10,6 +10,8 @@
 
 #pragma once
 
+#include <sys/types.h>
+
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
@@ -52,6 +54,8 @@ class Log {
   // The file anew, after it was moved away; when that fails the old one is written on.  Null: it
   // goes to no file.
   std::optional<absl::Status> Reopen();
+  // Its file, when it is one, belongs to this user from now on, who can then open it anew.
+  void GiveTo(uid_t user, gid_t group);
   // False when the system refuses a thread; the log works on without.
   bool Start();
   // Writes what is queued.

@@ -1,5 +1,6 @@
 // server/main.cc — larder: reads the command line, prepares the process, serves until a signal.
 
+#include <pwd.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -245,6 +246,9 @@ int main(int argc, char** argv) {
   }
   if (const absl::Status status = TheLog().Open(options.log_target); !status.ok()) {
     return Fail({kExitOsError, std::string(status.message().data(), status.message().size())});
+  }
+  if (const passwd* user = getpwnam(options.user.c_str()); geteuid() == 0 && user != nullptr) {
+    TheLog().GiveTo(user->pw_uid, user->pw_gid);
   }
   if (const Refusal refusal = PrepareProcess(options, &options.warnings); refusal.refused()) {
     return Fail(refusal);

@@ -89,6 +89,11 @@ Refusal Server::Start(InheritedSockets inherited) {
   if (!guard.ok()) return {kExitFailure, Text(guard.status())};
   guard_ = *std::move(guard);
   session_options_.authenticator = guard_.get();
+  datagram_options_ = session_options_;
+  datagram_options_.watch_enabled = false;
+  datagram_options_.dump_enabled = false;
+  datagram_options_.shutdown_enabled = false;
+  datagram_options_.movable_clock = nullptr;
   NetworkOptions network;
   if (inherited.empty()) {
     auto status = EndpointsOf(options_, &network.endpoints);
@@ -134,11 +139,13 @@ Refusal Server::Start(InheritedSockets inherited) {
 
 std::unique_ptr<Session> Server::MakeSession(OpContext& context, const ClientInfo& client,
                                              std::string_view first_bytes) {
+  const memcache::SessionOptions& options =
+      client.transport == Transport::kUdp ? datagram_options_ : session_options_;
   switch (ChooseDialect(client.protocol, first_bytes)) {
     case Dialect::kText:
-      return memcache::MakeSession(store_, context, *this, session_options_);
+      return memcache::MakeSession(store_, context, *this, options);
     case Dialect::kBinary:
-      return memcache::MakeBinarySession(store_, context, *this, session_options_);
+      return memcache::MakeBinarySession(store_, context, *this, options);
     case Dialect::kNone:
       break;
   }

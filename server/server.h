@@ -91,6 +91,8 @@ class Server final : public memcache::Host {
   const TimeMs started_ms_;
   const ServerTuning tuning_;
   memcache::SessionOptions session_options_;
+  // Of clients by UDP, who may be anybody: without what steers the server or tells its keys.
+  memcache::SessionOptions datagram_options_;
   Log* const log_;                // may be null
   std::unique_ptr<Guard> guard_;  // null: everybody is let in
   EventLog events_;

@@ -221,6 +221,14 @@ class SaslTest(AuthTest):
                         self.assertEqual(wire.log_in(user, password), AUTH_FAILURE)
                         self.assertTrue(self.is_outside(wire))
 
+    @ours_only("memcached lets them in where Cyrus is not configured")
+    def test_nobody_comes_in_without_a_name(self):
+        server = self.start("-v", "-S", env={"SASL_CONF_PATH": self.folder})
+        wire = self.connect(server)
+        self.assertNotIn(b"ANONYMOUS", wire.do(SASL_LIST).value)
+        self.assertEqual(wire.do(SASL_AUTH, b"ANONYMOUS", b"trace").status, AUTH_FAILURE)
+        self.assertTrue(self.is_outside(wire))
+
     @ours_only("Debian's memcached has no MEMCACHED_SASL_PWDB")
     def test_plain_lets_in_who_is_known(self):
         server = self.serve()

@@ -83,6 +83,16 @@ class UdpTest(SystemTest):
             self.assertEqual(udp.ask(b"get" + b" a" * 500 + b"\r\n"), b"SERVER_ERROR reply too large for UDP\r\n")
             self.assertEqual(udp.ask(b"get b\r\n"), b"END\r\n")
 
+    @ours_only("memcached does what it is told by anybody")
+    def test_a_datagram_cannot_stop_watch_or_dump_the_server(self):
+        _, port = self.serve("-A", "-o", "debug_commands")
+        with Udp(port) as udp:
+            self.assertEqual(udp.ask(b"shutdown\r\n"), b"SERVER_ERROR: shutdown not enabled\r\n")
+            self.assertEqual(udp.ask(b"watch\r\n"), b"CLIENT_ERROR watch commands not allowed\r\n")
+            self.assertEqual(udp.ask(b"lru_crawler metadump all\r\n"), b"ERROR metadump not allowed\r\n")
+            self.assertEqual(udp.ask(b"debugtime 100\r\n"), b"ERROR\r\n")
+            self.assertTrue(udp.is_silent_until_asked())
+
     def test_what_is_no_request_gets_silence(self):
         _, port = self.serve()
         with Udp(port) as udp:
