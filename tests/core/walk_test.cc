@@ -136,7 +136,8 @@ TEST_CASE("walks and changes by many threads do not disturb each other", "[core]
   OpContext ctx{.stats = store.stats().NewCell(), .now = clock.NowMs()};
   constexpr int kThere = 20'000;
   for (int i = 0; i < kThere; ++i) {
-    const StoreRequest request{.key = store.MakeKey("there" + std::to_string(i))};
+    const std::string key = "there" + std::to_string(i);
+    const StoreRequest request{.key = store.MakeKey(key)};
     REQUIRE(store.Put(ctx, request, "v") == StoreResult::kStored);
   }
   std::atomic<bool> stop{false};
