@@ -293,6 +293,10 @@ StoreResult Store::Impl::ConcatLarge(OpContext& ctx, const StoreRequest& request
     whole.mode = StoreMode::kSet;
     const StoreResult found = FindJoined(ctx, &whole, new_bytes, &old);
     if (found != StoreResult::kStored) return found;
+    if (old.bytes() + new_bytes <= kLargeValueBytes) {
+      old = {};
+      return Concat(ctx, request, value, answer);  // the old value was large, and is no more
+    }
     UploadImpl joined(*this, whole, old.bytes() + new_bytes, /*gated=*/false);
     const auto write_new = [&] {
       if (pieces == nullptr) return joined.Write(ctx, value);

@@ -274,8 +274,8 @@ void Worker::Run(Connection& connection) {
   try {
     const Connection::Next next = connection.Turn();
     EndTurn();
-    After(connection, next);
-    Relieve(&connection);
+    const bool stays = After(connection, next);
+    Relieve(stays ? &connection : nullptr);
   } catch (const std::bad_alloc&) {
     EndTurn();
     Destroy(connection,
@@ -284,20 +284,23 @@ void Worker::Run(Connection& connection) {
   }
 }
 
-void Worker::After(Connection& connection, Connection::Next next) {
+bool Worker::After(Connection& connection, Connection::Next next) {
   if (next == Connection::Next::kClose || (draining_ && next != Connection::Next::kWrite)) {
     const bool over = next == Connection::Next::kClose;
     Destroy(connection, !over                   ? CloseReason::kShutdown
                         : connection.is_broken_ ? CloseReason::kError
                                                 : CloseReason::kNormal);
     EndDrainWhenEmpty();
-  } else if (next == Connection::Next::kWait) {
+    return false;
+  }
+  if (next == Connection::Next::kWait) {
     waiting_.push_back(&connection);
     if (waiting_.size() == 1) on_retry_.ArmTimer(kRetryMs);
   } else if (next == Connection::Next::kAgain) {
     due_.push_back(&connection);
     if (due_.size() == 1) on_due_.ArmTimer(0);
   }
+  return true;
 }
 
 void Worker::TakeNewClients() {
@@ -326,7 +329,7 @@ void Worker::Welcome(NewClient client) {
     MutexLock lock(ring_mutex_);
     Hang(*connection, now_s() + options_.idle_timeout_s + 1);
   }
-  After(*connection, connection->Start());
+  (void)After(*connection, connection->Start());
 }
 
 Peer Worker::TakePeer(int fd) {

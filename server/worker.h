@@ -176,7 +176,8 @@ class Worker {
   void Loop(const std::string& name);
   void TakeNewClients() ABSL_LOCKS_EXCLUDED(queue_mutex_);
   void Welcome(NewClient client);
-  void After(Connection& connection, Connection::Next next);
+  // What follows a turn; false: the connection is no more.
+  bool After(Connection& connection, Connection::Next next);
   void Destroy(Connection& connection, CloseReason reason);
   void DestroyAll(CloseReason reason);
   // To those who watch, while there are any.
