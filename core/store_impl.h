@@ -333,6 +333,10 @@ class Store::Impl {
   }
 
   // By the holder of the key's lock.
+  void Show(const WalkFilter& filter, uint64_t from_place, const std::vector<Handle>& handles,
+            TimeMs now, std::vector<ItemInfo>* out);
+  // Under its stripe's lock: whether the filter lets the item through, and it is alive.
+  bool IsWalked(const WalkFilter& filter, Handle handle, TimeMs now);
   [[nodiscard]] ItemInfo InfoOf(Handle handle, TimeMs now);
 
   // What a memory file says, before there is a store to put it into.

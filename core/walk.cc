@@ -35,14 +35,7 @@ bool Store::Impl::WalkSome(OpContext& ctx, const WalkFilter& filter, WalkCursor*
         handles.push_back(handle);
       });
       looked += handles.size();
-      for (const Handle handle : handles) {
-        if (IndexStripe::PlaceIn(HashOf(handle)) < place) continue;  // was shown before
-        Item* item = ItemAt(handle);
-        if (!item->key().starts_with(filter.prefix)) continue;
-        if (filter.classes.any() && !filter.classes[LruClassOf(handle).id()]) continue;
-        if (Expired(*item, ctx.now) || Flushed(*item)) continue;
-        out->push_back(InfoOf(handle, ctx.now));
-      }
+      Show(filter, place, handles, ctx.now, out);
     }
     if (cursor->place == IndexStripe::kPlaces) {
       ++cursor->stripe;
@@ -50,6 +43,21 @@ bool Store::Impl::WalkSome(OpContext& ctx, const WalkFilter& filter, WalkCursor*
     }
   }
   return cursor->stripe < end;
+}
+
+void Store::Impl::Show(const WalkFilter& filter, uint64_t from_place,
+                       const std::vector<Handle>& handles, TimeMs now, std::vector<ItemInfo>* out) {
+  for (const Handle handle : handles) {
+    const bool was_shown = IndexStripe::PlaceIn(HashOf(handle)) < from_place;
+    if (!was_shown && IsWalked(filter, handle, now)) out->push_back(InfoOf(handle, now));
+  }
+}
+
+bool Store::Impl::IsWalked(const WalkFilter& filter, Handle handle, TimeMs now) {
+  Item* item = ItemAt(handle);
+  if (!item->key().starts_with(filter.prefix)) return false;
+  if (filter.classes.any() && !filter.classes[LruClassOf(handle).id()]) return false;
+  return !Expired(*item, now) && !Flushed(*item);
 }
 
 ItemInfo Store::Impl::InfoOf(Handle handle, TimeMs now) {

@@ -272,7 +272,7 @@ std::unique_ptr<TextFeed> Server::Watch(OpContext& op, uint32_t streams) {
 std::string Server::RefreshCerts() {
   const auto status = ReloadCertificates();
   if (!status) return "Error TLS not enabled";
-  const std::string answer = status->ok() ? "OK" : Text(*status);
+  std::string answer = status->ok() ? "OK" : Text(*status);
   if (log_ != nullptr) {
     log_->Say(status->ok() ? LogLevel::kInfo : LogLevel::kWarning, "refresh_certs: " + answer);
   }

@@ -47,7 +47,7 @@ TEST_CASE("both times move together and never below the start", "[core][clock]")
   clock.Shift(3'600'000);
   CHECK(clock.NowMs() >= kClockStartMs + 3'600'000);
   CHECK(clock.WallSeconds() >= still.WallSeconds() + 3600 - 1);
-  clock.Shift(-3'600'000 * 5);
+  clock.Shift(int64_t{-3'600'000} * 5);
   CHECK(clock.NowMs() >= kClockStartMs);
   CHECK(clock.NowMs() < kClockStartMs + 60'000);
   clock.Shift(INT64_MIN);

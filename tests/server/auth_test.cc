@@ -13,7 +13,7 @@ namespace larder::server {
 namespace {
 
 using memcache::SaslResult;
-using std::string_literals::operator""s;
+using std::string_literals::operator""s;  // NOLINT(misc-unused-using-decls): it is used
 
 std::string Why(const absl::Status& status) {
   return {status.message().data(), status.message().size()};
