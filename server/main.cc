@@ -164,18 +164,20 @@ void SayWhatWasRestored(Server& server) {
   }
 }
 
-// The last thing of a server with a memory file.
-void SaveItems(Server& server) {
-  if (server.options().memory_file.empty()) return;
+// The last thing of a server with a memory file.  False: they could not be saved.
+bool SaveItems(Server& server) {
+  if (server.options().memory_file.empty()) return true;
   const auto start = std::chrono::steady_clock::now();
   uint64_t items = 0;
   if (const absl::Status status = server.SaveItems(&items); !status.ok()) {
-    return TheLog().Say(LogLevel::kError, "the items are lost: " + Text(status));
+    TheLog().Say(LogLevel::kError, "the items are lost: " + Text(status));
+    return false;
   }
   const auto took = std::chrono::steady_clock::now() - start;
   Say("saved " + Moved(items, "to", server.options().memory_file,
                        static_cast<uint64_t>(
                            std::chrono::duration_cast<std::chrono::milliseconds>(took).count())));
+  return true;
 }
 
 // Whatever comes of it, the variables are nobody else's business afterwards.
@@ -203,7 +205,7 @@ int Serve(Options options, InheritedSockets inherited, Daemon& daemon) {
   Server server(std::move(options), clock, tuning, &TheLog());
   SayWhatWasRestored(server);
   if (const Refusal refusal = server.Start(std::move(inherited)); refusal.refused()) {
-    SaveItems(server);
+    (void)SaveItems(server);  // it fails anyway
     return Fail(refusal);
   }
   PidFile pid_file;
@@ -214,7 +216,7 @@ int Serve(Options options, InheritedSockets inherited, Daemon& daemon) {
   }
   const char* port_path = getenv("MEMCACHED_PORT_FILENAME");
   if (port_path != nullptr && !WriteFileAtomically(port_path, ".lck", server.PortLines())) {
-    SaveItems(server);
+    (void)SaveItems(server);
     return Fail({kExitOsError, std::string(port_path) + ": cannot write the port numbers"});
   }
   SayWhatRuns(server);
@@ -223,8 +225,7 @@ int Serve(Options options, InheritedSockets inherited, Daemon& daemon) {
   daemon.Ready(server.options().verbosity > 0);
   Told(manager.Ready("serves on " + SocketNames(server)));
   server.Run();
-  SaveItems(server);
-  return kExitOk;
+  return SaveItems(server) ? kExitOk : kExitOsError;
 }
 
 }  // namespace
