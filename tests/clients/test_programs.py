@@ -145,7 +145,7 @@ class LibmemcachedToolsTest(ProgramTest):
             self.check(server, "memcrm", "greeting")
             self.check(server, "memcexist", "greeting", code=1)
             self.check(server, "memccp", "--expire=1", "greeting")
-            poll(lambda: self.tool(server, "memcexist", "greeting")[0] == 1, 4, "expiry")
+            poll(lambda: self.tool(server, "memcexist", "greeting")[0] == 1, what="expiry")
             self.assertRegex(self.check(server, "memcstat"), r"(?m)^\s*pid: \d+")
             self.assertIn("curr_items", self.check(server, "memcstat"))
             self.check(server, "memcflush")

@@ -25,7 +25,7 @@ class ClientTest(SystemTest):
 
 def soon_gone(get):
     """A value with a time to live of a second goes within three."""
-    poll(lambda: get() is None, 4, "expiry")
+    poll(lambda: get() is None, what="expiry")
 
 
 class PymemcacheTest(ClientTest):

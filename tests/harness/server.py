@@ -14,11 +14,14 @@ from harness import REFERENCE, settings
 
 START_SECONDS = 30  # sanitizer builds on a busy machine
 STOP_SECONDS = 30
+PATIENCE_SECONDS = 60  # for what must come, however slow the machine
+
+DEBUG_COMMANDS = ("-o", "debug_commands")  # a larder whose clock `debugtime` moves
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def poll(condition, seconds=10, what="condition"):
+def poll(condition, seconds=PATIENCE_SECONDS, what="condition"):
     """Returns the first true value of condition(); fails after `seconds`."""
     deadline = time.monotonic() + seconds
     while True:
@@ -40,6 +43,12 @@ def version_of(binary):
 def is_reference(binary):
     """Whether this is Debian's memcached and not the server under test."""
     return version_of(binary) == "memcached 1.6.18"
+
+
+@functools.lru_cache(maxsize=None)
+def is_larder(binary):
+    """Whether this is a larder; a newer memcached than Debian's is neither."""
+    return version_of(binary).startswith("larder ")
 
 
 def _die_with_parent():
@@ -179,6 +188,10 @@ class Server:
         """Whether a sanitizer is at work: then memory and time say little."""
         with open(f"/proc/{self.pid}/maps", encoding="utf-8") as maps:
             return any("libasan" in line or "libtsan" in line for line in maps)
+
+    def within(self, seconds):
+        """What a promise of so many seconds means here: sanitizers make everything slow."""
+        return seconds * (10 if self.is_sanitized() else 1)
 
     def wait(self, seconds=STOP_SECONDS):
         self.exit_code = self.process.wait(seconds)

@@ -6,6 +6,7 @@ import re
 import time
 
 from harness import REPOSITORY
+from harness.server import DEBUG_COMMANDS
 
 FOLDER = os.path.join(REPOSITORY, "tests", "transcripts")
 NUMBER = object()  # {n}
@@ -16,14 +17,19 @@ _ESCAPES = {"r": b"\r", "n": b"\n", "t": b"\t", "\\": b"\\", "{": b"{"}
 ANSWER_SECONDS = 10
 
 
+@dataclasses.dataclass(frozen=True)
+class Time:  # {now+seconds}
+    seconds: int
+
+
 @dataclasses.dataclass
 class Exchange:
     line: int
-    requests: list = dataclasses.field(default_factory=list)  # of parts: bytes or CAS
+    requests: list = dataclasses.field(default_factory=list)  # of parts: bytes, CAS or a Time
     replies: list = dataclasses.field(default_factory=list)  # of parts: bytes, NUMBER, CAS, NEW_CAS
     is_closed: bool = False
     gained: dict = dataclasses.field(default_factory=dict)
-    wait_seconds: float = 0.0  # before it
+    wait_seconds: int = 0  # before it
 
 
 @dataclasses.dataclass
@@ -54,6 +60,9 @@ def _parts(text):
             inside = text[at + 1 : end]
             if inside in _PLACES:
                 parts += [bytes(plain), _PLACES[inside]]
+                plain = bytearray()
+            elif inside.startswith("now+"):
+                parts += [bytes(plain), Time(int(inside[4:]))]
                 plain = bytearray()
             else:
                 what, _, count = inside.rpartition("*")
@@ -88,7 +97,7 @@ def read(name):
             scenarios[-1].options = text.split()
         elif line.startswith("@ "):
             exchange = next_exchange(number)
-            exchange.wait_seconds = float(text.rstrip("s"))
+            exchange.wait_seconds = int(text.rstrip("s"))
         elif line.startswith(">"):
             if exchange is None or exchange.replies or exchange.is_closed or exchange.gained:
                 exchange = next_exchange(number)
@@ -121,15 +130,35 @@ class Player:
 
     def play(self, scenario):
         try:
+            if scenario.wait_seconds:
+                self._stop_the_clock()
             for exchange in scenario.exchanges:
                 where = f"{scenario.file}:{exchange.line} ({scenario.title})"
-                time.sleep(exchange.wait_seconds)  # the clock itself is what is tested
+                self._wait(exchange.wait_seconds)
                 self._exchange(exchange, where)
         finally:
             self.wire.close()
 
+    def _has_movable_clock(self):
+        return all(word in self.server.argv for word in DEBUG_COMMANDS)
+
+    def _ask_debugtime(self, word):
+        with self.server.wire() as wire:
+            if wire.ask(b"debugtime %s\r\n" % word) != b"OK":
+                raise AssertionError(f"debugtime {word} was refused")
+
+    def _stop_the_clock(self):
+        if self._has_movable_clock():
+            self._ask_debugtime(b"p")
+
+    def _wait(self, seconds):
+        if self._has_movable_clock() and seconds:
+            self._ask_debugtime(b"%d" % seconds)
+        else:
+            time.sleep(seconds)  # the clock itself is what is tested
+
     def _exchange(self, exchange, where):
-        request = b"".join(self.cas if p is CAS else p for p in exchange.requests)
+        request = b"".join(p if isinstance(p, bytes) else self._filled(p) for p in exchange.requests)
         self.wire.send(request)
         pattern = b"".join(re.escape(p) if isinstance(p, bytes) else b"([0-9]+)" for p in exchange.replies)
         if exchange.is_closed:
@@ -148,6 +177,12 @@ class Player:
             self.counters = now
             if gained != exchange.gained:
                 raise AssertionError(f"{where}: counters gained {gained}, not {exchange.gained}")
+
+    def _filled(self, place):
+        if place is CAS:
+            return self.cas
+        with self.server.wire() as wire:
+            return b"%d" % (wire.stat("time") + place.seconds)
 
     def _answer(self, request, pattern, where):
         """What comes back up to the answer of a `version` that is sent behind."""

@@ -49,11 +49,14 @@ void AddText(Parts& parts, std::string_view text) {
 // What stands between braces.
 void AddBraced(Parts& parts, std::string_view inside) {
   if (inside == "cas") {
-    parts.push_back({Part::Kind::kCas, {}});
+    parts.push_back({.kind = Part::Kind::kCas, .text = {}});
   } else if (inside == "cas!") {
-    parts.push_back({Part::Kind::kNewCas, {}});
+    parts.push_back({.kind = Part::Kind::kNewCas, .text = {}});
   } else if (inside == "n") {
-    parts.push_back({Part::Kind::kNumber, {}});
+    parts.push_back({.kind = Part::Kind::kNumber, .text = {}});
+  } else if (inside.starts_with("now+")) {
+    const int64_t seconds = std::stol(std::string(inside.substr(4)));
+    parts.push_back({.kind = Part::Kind::kTime, .text = {}, .seconds = seconds});
   } else {
     const size_t star = inside.rfind('*');
     if (star == std::string_view::npos) FAIL("unknown: {" << inside << "}");
@@ -186,9 +189,17 @@ bool Matches(const Parts& parts, std::string_view actual, std::string& cas) {
   return actual.empty();
 }
 
-std::string ToText(const Parts& parts, const std::string& cas) {
+std::string ToText(const Parts& parts, const std::string& cas, int64_t now_s) {
   std::string text;
-  for (const Part& part : parts) text += part.kind == Part::Kind::kText ? part.text : cas;
+  for (const Part& part : parts) {
+    if (part.kind == Part::Kind::kText) {
+      text += part.text;
+    } else if (part.kind == Part::Kind::kTime) {
+      text += std::to_string(now_s + part.seconds);
+    } else {
+      text += cas;
+    }
+  }
   return text;
 }
 
@@ -276,12 +287,12 @@ void Play(const Scenario& scenario, size_t piece) {
   for (const Exchange& exchange : scenario.exchanges) {
     INFO("line " << exchange.line);
     world.Advance(exchange.advance_ms);
-    const std::string request = ToText(exchange.request, cas);
+    const std::string request = ToText(exchange.request, cas, world.clock.WallSeconds());
     const std::string actual = client.Ask(request);
     if (!Matches(exchange.reply, actual, cas)) {
       FAIL_CHECK("sent:\n"
                  << Shown(request) << "\nwanted:\n"
-                 << Shown(ToText(exchange.reply, "<cas>")) << "\ngot:\n"
+                 << Shown(ToText(exchange.reply, "<cas>", 0)) << "\ngot:\n"
                  << Shown(actual));
     }
     CHECK(client.closed() == exchange.closes);

@@ -13,9 +13,10 @@ namespace larder::test {
 
 // A piece of a `>` or `<` line.
 struct Part {
-  enum class Kind : uint8_t { kText, kCas, kNewCas, kNumber };
+  enum class Kind : uint8_t { kText, kCas, kNewCas, kNumber, kTime };
   Kind kind = Kind::kText;
-  std::string text;
+  std::string text;     // kText
+  int64_t seconds = 0;  // kTime: from now
 };
 using Parts = std::vector<Part>;
 

@@ -2,14 +2,13 @@
 
 #include <algorithm>
 #include <catch2/catch.hpp>
-#include <chrono>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "core/store.h"
 #include "server/event_ring.h"
 #include "server/event_text.h"
+#include "tests/server/runner.h"
 
 namespace larder::server {
 namespace {
@@ -108,14 +107,6 @@ TEST_CASE("a longer text is cut", "[server][events]") {
   CHECK(text.size() == EventRing::kMaxText);
 }
 
-// Waits for the log's thread, but not for ever.
-template <typename Ready>
-bool Eventually(Ready&& ready) {
-  for (int i = 0; i < 20'000 && !ready(); ++i)
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  return ready();
-}
-
 size_t LinesOf(const std::string& text) {
   return static_cast<size_t>(std::count(text.begin(), text.end(), '\n'));
 }
@@ -136,8 +127,8 @@ TEST_CASE("each watcher gets its streams, in the order of all threads", "[server
   }
   std::string fetched;
   std::string all;
-  REQUIRE(Eventually([&] { return LinesOf(all += both->Take()) >= 20; }));
-  REQUIRE(Eventually([&] { return LinesOf(fetched += fetches->Take()) >= 10; }));
+  REQUIRE(Runner::Eventually([&] { return LinesOf(all += both->Take()) >= 20; }));
+  REQUIRE(Runner::Eventually([&] { return LinesOf(fetched += fetches->Take()) >= 10; }));
   CHECK(LinesOf(all) == 20);
   CHECK(LinesOf(fetched) == 10);
   CHECK(fetched.find("item_store") == std::string::npos);
@@ -159,7 +150,7 @@ TEST_CASE("a watcher that does not read loses events, and is told how many", "[s
   EventSink* sink = log.NewSink();
   const auto feed = log.Watch(sink, kFetchers);
   for (int i = 0; i < 100; ++i) sink->Note(kFetchers, {.kind = EventKind::kItemGet}, "key");
-  REQUIRE(Eventually([&] {
+  REQUIRE(Runner::Eventually([&] {
     const EventLogCounts counts = log.Counts();
     return counts.watcher_sent + counts.watcher_skipped == 100;
   }));
@@ -170,7 +161,7 @@ TEST_CASE("a watcher that does not read loses events, and is told how many", "[s
   CHECK(skipped == 100 - LinesOf(first));
   sink->Note(kFetchers, {.kind = EventKind::kItemGet}, "key");
   std::string second;
-  REQUIRE(Eventually([&] { return !(second += feed->Take()).empty(); }));
+  REQUIRE(Runner::Eventually([&] { return !(second += feed->Take()).empty(); }));
   CHECK(second.starts_with("skipped=" + std::to_string(skipped) + "\nts="));
   log.Stop();
 }
@@ -194,7 +185,7 @@ TEST_CASE("a new watcher is not told of what was before", "[server][events]") {
   sink->Note(kFetchers, {.kind = EventKind::kItemGet}, "new");
   REQUIRE(log.Start());
   std::string text;
-  REQUIRE(Eventually([&] { return LinesOf(text += feed->Take()) >= 1; }));
+  REQUIRE(Runner::Eventually([&] { return LinesOf(text += feed->Take()) >= 1; }));
   CHECK(text.find("key=new") != std::string::npos);
   CHECK(text.find("key=old") == std::string::npos);
   log.Stop();

@@ -18,6 +18,7 @@ import sys
 import time
 import traceback
 
+from harness.server import PATIENCE_SECONDS, poll
 from harness.wire import Wire
 
 BLOCK = random.Random(42).randbytes(4096 + (1 << 20))
@@ -186,8 +187,7 @@ def _flusher(server, shared, load, seed):
     rand = random.Random(seed)
     while not shared.stop[0]:
         end = time.monotonic() + load.flushes_each * rand.uniform(0.5, 1.5)
-        while time.monotonic() < end and not shared.stop[0]:
-            time.sleep(0.01)
+        poll(lambda end=end: shared.stop[0] or time.monotonic() >= end)
         before = list(shared.acknowledged)
         if wire.ask(b"flush_all\r\n") != b"OK":
             raise AssertionError("flush_all was refused")
@@ -228,8 +228,12 @@ def run(server, load, seed):
     if load.flushes_each:
         children.append(_in_child("flusher", lambda: _flusher(server, shared, load, seed), shared.stop))
     end = time.monotonic() + load.seconds
-    while time.monotonic() < end and not shared.stop[0] and not (load.hits and shared.total("hits") >= load.hits):
-        time.sleep(0.05)
+
+    def is_over():
+        has_enough = load.hits and shared.total("hits") >= load.hits
+        return has_enough or shared.stop[0] or time.monotonic() >= end
+
+    poll(is_over, load.seconds + PATIENCE_SECONDS, "the end of the load")
     shared.stop[0] = 1
     codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
     counted = {name: shared.total(name) for name in Shared.COUNTED}

@@ -38,7 +38,7 @@ class AuthTest(SystemTest):
         """Lets the server read its users again, and waits until it has."""
         seen = len(server.stderr())
         server.process.send_signal(signal.SIGHUP)
-        return poll(lambda: [l for l in server.stderr()[seen:].splitlines() if "users" in l], 10, "reload")[0]
+        return poll(lambda: [l for l in server.stderr()[seen:].splitlines() if "users" in l], what="reload")[0]
 
 
 class TextPasswordsTest(AuthTest):

@@ -29,7 +29,7 @@ class LogTest(SystemTest):
     @ours_only("memcached's lines have no time")
     def test_the_first_lines_have_time_and_level(self):
         server = self.start("-o", "hashpower=20")
-        poll(lambda: "clients at most" in server.stderr(), 10, "the first lines")
+        poll(lambda: "clients at most" in server.stderr(), what="the first lines")
         said = self.said(server.stderr())
         self.assertEqual(said[0][0], "warning")
         self.assertTrue(any(level == "info" and " listens on tcp:127.0.0.1:" in text for level, text in said), said)
@@ -42,11 +42,11 @@ class LogTest(SystemTest):
         def text():
             return open(path, encoding="utf-8").read() if os.path.exists(path) else ""
 
-        poll(lambda: "clients at most" in text(), 10, "the first lines")
+        poll(lambda: "clients at most" in text(), what="the first lines")
         self.assertEqual(server.stderr(), "")
         os.rename(path, path + ".1")
         os.kill(server.pid, signal.SIGHUP)
-        poll(lambda: "SIGHUP" in text(), 10, "the new file")
+        poll(lambda: "SIGHUP" in text(), what="the new file")
         self.said(text())
 
     @ours_only("memcached's lines have no time")
@@ -60,15 +60,15 @@ class LogTest(SystemTest):
             wire.ask(b"get loud\x1b\r\n")
             return line in server.stderr()
 
-        poll(lambda: hears("debug <"), 10, "the conversation")
-        poll(lambda: hears(" END"), 10, "a reply")
+        poll(lambda: hears("debug <"), what="the conversation")
+        poll(lambda: hears(" END"), what="a reply")
         self.assertRegex(server.stderr(), r"debug <\d+ get loud\\x1B\n")
         self.assertRegex(server.stderr(), r"debug >\d+ END\n")
         self.assertNotIn("quiet", server.stderr())
         wire.ask(b"verbosity 0\r\n")
         wire.ask(b"get hushed\r\n")
         wire.ask(b"verbosity 2\r\n")
-        poll(lambda: hears("get later") or not wire.ask(b"get later\r\n"), 10, "the conversation again")
+        poll(lambda: hears("get later") or not wire.ask(b"get later\r\n"), what="the conversation again")
         self.assertNotIn("hushed", server.stderr())
 
     @ours_only("--config")

@@ -57,7 +57,7 @@ class NotifyTest(SystemTest):
         for address in ("/nowhere/at/all", "relative", "vsock:2:1234", "@" + "x" * 200):
             with self.subTest(address):
                 server = self.start(env={"NOTIFY_SOCKET": address})
-                poll(lambda server=server: "warning NOTIFY_SOCKET" in server.stderr(), 10, "a warning")
+                poll(lambda server=server: "warning NOTIFY_SOCKET" in server.stderr(), what="a warning")
 
 
 class HangupTest(SystemTest):
@@ -79,7 +79,7 @@ class HangupTest(SystemTest):
         write("ann:secret\n")
         server = self.start("-Y", users, "-o", f"log={log}")
         server.process.send_signal(signal.SIGHUP)
-        poll(lambda: "info SIGHUP: done" in said(), 10, "the first")
+        poll(lambda: "info SIGHUP: done" in said(), what="the first")
         self.assertIn("info SIGHUP: log: OK", said())
         self.assertIn("info SIGHUP: users: OK", said())
 
@@ -87,7 +87,7 @@ class HangupTest(SystemTest):
         write("no colon\n")
         os.rename(log, log + ".1")
         server.process.send_signal(signal.SIGHUP)
-        poll(lambda: os.path.exists(log) and "SIGHUP: done" in said(), 10, "the second")
+        poll(lambda: os.path.exists(log) and "SIGHUP: done" in said(), what="the second")
         self.assertIn("info SIGHUP: log: OK", said())
         self.assertRegex(said(), r"warning SIGHUP: users, as before: .*line 1")
         wire = self.wire(server)

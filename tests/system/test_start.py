@@ -47,7 +47,7 @@ class StartLineTest(SystemTest):
         os.chmod(folder, 0o777)
         server = self.start(argv=["-m", "64", "-p", "-1", *user, "-l", "127.0.0.1", "-P", pid_file],
                             port_file=os.path.join(folder, "ports"))
-        self.assertEqual(poll(lambda: os.path.exists(pid_file) and open(pid_file, encoding="ascii").read(), 5, pid_file),
+        self.assertEqual(poll(lambda: os.path.exists(pid_file) and open(pid_file, encoding="ascii").read(), what=pid_file),
                          f"{server.pid}\n")
         self.assertEqual(self.settings_of(server)["inter"], "127.0.0.1")
 
@@ -159,18 +159,18 @@ class StartLineTest(SystemTest):
             except FileNotFoundError:
                 return 0
 
-        pid = poll(read_pid, 10, "pid file")
+        pid = poll(read_pid, what="pid file")
         is_ours = os.path.realpath(f"/proc/{pid}/exe") == os.path.realpath(settings.server)
         self.assertTrue(is_ours, pid)
         try:
-            poll(lambda: os.path.exists(path), 10, "socket")
+            poll(lambda: os.path.exists(path), what="socket")
             with socket.socket(socket.AF_UNIX) as sock:
                 sock.settimeout(10)
-                poll(lambda: sock.connect_ex(path) == 0, 10, "connect")
+                poll(lambda: sock.connect_ex(path) == 0, what="connect")
                 self.assertTrue(Wire(sock).ask(b"version\r\n").startswith(b"VERSION "))
         finally:
             os.kill(pid, signal.SIGTERM)
-        poll(lambda: not os.path.exists(pid_file), 10, "pid file removed")
+        poll(lambda: not os.path.exists(pid_file), what="pid file removed")
 
 
 class ExitCodeTest(SystemTest):
@@ -246,12 +246,12 @@ class SignalTest(SystemTest):
             with self.subTest(by), Server() as server:
                 wire = self.wire(server)
                 self.assertEqual(wire.set(b"k", b"v"), b"STORED")
-                server.stop(by, seconds=2)
+                server.stop(by, seconds=server.within(2))
                 self.assertTrue(wire.is_closed())
 
     def test_usr1_ends_gracefully(self):
         with Server() as server:
-            server.stop(signal.SIGUSR1, seconds=3)
+            server.stop(signal.SIGUSR1, seconds=server.within(3))
 
     def test_hup_and_pipe_are_survived(self):
         server = self.start()
@@ -277,7 +277,7 @@ class SignalTest(SystemTest):
                 wire.send(b"get k\r\n" * 50)
             half = self.wire(server)
             half.send(b"set j 0 0 100000\r\nonly the beginning")
-            server.stop(signal.SIGTERM, seconds=3)
+            server.stop(signal.SIGTERM, seconds=server.within(3))
 
     @ours_only("memcached drops replies that are pending")
     def test_what_was_read_is_answered_before_the_end(self):

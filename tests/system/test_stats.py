@@ -134,7 +134,7 @@ class StatsTest(SystemTest):
         self.assertEqual(sum(int(count) for _, count in rows), 50)
         self.assertTrue(all(int(size) % 32 == 0 for size, _ in rows))
         self.assertEqual(wire.ask(b"delete k00\r\n"), b"DELETED")
-        poll(lambda: sum(int(count) for _, count in wire.stats(b"sizes")) == 49, 5, "one size less")
+        poll(lambda: sum(int(count) for _, count in wire.stats(b"sizes")) == 49, what="one size less")
 
     def test_conns(self):
         wire = self.wire(self.start())

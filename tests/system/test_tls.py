@@ -275,7 +275,7 @@ class ReloadTest(TlsTest):
         before = self.tls()
         self.put("renewed")
         server.process.send_signal(signal.SIGHUP)
-        poll(lambda: self.name_shown() == "renewed", 20, "new certificate")
+        poll(lambda: self.name_shown() == "renewed", what="new certificate")
         self.assertTrue(self.speaks(before))
 
     def test_a_bad_file_changes_nothing(self):
@@ -289,7 +289,7 @@ class ReloadTest(TlsTest):
         self.assertEqual(self.name_shown(), "server")
         if not server.is_reference:
             server.process.send_signal(signal.SIGHUP)
-            poll(lambda: "SIGHUP: certificates, as before: Error loading" in server.stderr(), 20, "a word about it")
+            poll(lambda: "SIGHUP: certificates, as before: Error loading" in server.stderr(), what="a word about it")
             self.assertEqual(self.name_shown(), "server")
 
     def test_without_tls_there_is_nothing_to_reload(self):
@@ -348,7 +348,7 @@ class HostileTest(TlsTest):
             wire.send(hello[: i % len(hello)] if i % 2 else hello)
             wire.close()
         plain = self.wire(server)
-        poll(lambda: plain.stat("curr_connections") <= 2 + 1, 20, "everybody gone")
+        poll(lambda: plain.stat("curr_connections") <= 2 + 1, what="everybody gone")
 
     def test_resets_in_the_middle_of_large_replies(self):
         server = self.start_tls("-m", "128")
@@ -361,7 +361,7 @@ class HostileTest(TlsTest):
             one.close()
         self.assertEqual(len(wire.get(b"k")[b"k"]), 900_000)
         plain = self.wire(server)
-        poll(lambda: plain.stat("curr_connections") <= 3 + 1, 20, "everybody gone")
+        poll(lambda: plain.stat("curr_connections") <= 3 + 1, what="everybody gone")
 
 
 class StartTest(TlsTest):

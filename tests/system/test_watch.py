@@ -5,7 +5,6 @@ import re
 import shutil
 import socket
 import tempfile
-import time
 
 from harness.case import SystemTest, need_reference, ours_only
 from harness.server import poll
@@ -142,7 +141,7 @@ class WatchTest(SystemTest):
 
         # memcached sees that a watcher left only when it writes to it.
         client = self.wire(server)
-        poll(lambda: client.ask(b"get a\r\n") and has_place(), 10, "a place for a watcher")
+        poll(lambda: client.ask(b"get a\r\n") and has_place(), what="a place for a watcher")
 
     def test_watching_is_refused(self):
         wire = self.wire(self.start("-W"))
@@ -176,7 +175,7 @@ class WatchTest(SystemTest):
         found = self.lines_until(deaf, b"skipped=", most=1_000_000)
         self.assertRegex(found[-1], rb"^skipped=\d+$")
         deaf.close()
-        poll(lambda: client.stat("log_watchers") == 0, 10, "the watcher to be gone")
+        poll(lambda: client.stat("log_watchers") == 0, what="the watcher to be gone")
 
     @ours_only("memcached only takes the word")
     def test_raw_commands(self):
@@ -190,7 +189,5 @@ class WatchTest(SystemTest):
     def test_stopping_closes_watchers(self):
         server = self.start()
         watcher = self.watcher(server)
-        began = time.monotonic()
-        server.stop()
-        self.assertLess(time.monotonic() - began, 5)
+        server.stop(seconds=server.within(5))
         watcher.until_close()
