@@ -69,8 +69,8 @@ std::string HelpText() {
 std::string LicenceText() {
   return VersionText() +
          "Its licence is in the file LICENSE that comes with it.\n"
-         "It links libevent (BSD, 3 clauses), Abseil (Apache 2.0), CLI11 (BSD, 3 clauses), xxHash\n"
-         "(BSD, 2 clauses), OpenSSL (Apache 2.0) and Cyrus SASL (BSD, 4 clauses).\n";
+         "It links libevent (BSD, 3 clauses), Abseil (Apache 2.0), xxHash (BSD, 2 clauses),\n"
+         "OpenSSL (Apache 2.0) and Cyrus SASL (BSD, 4 clauses).\n";
 }
 
 std::string VersionText() {

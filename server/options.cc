@@ -2,11 +2,7 @@
 
 #include <sched.h>
 
-#include <CLI/App.hpp>
-#include <CLI/Config.hpp>
-#include <CLI/Formatter.hpp>
 #include <algorithm>
-#include <deque>
 #include <thread>
 
 #include "server/argv.h"
@@ -31,53 +27,26 @@ int CoreCount() {
   return static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
 }
 
-// Lets CLI11 collect the values of every flag, then applies them in the order of the table.
+// What `words` say of `row`, in their order: a value each, empty where it takes none.
+std::vector<std::string_view> ValuesOf(const OptionRow& row,
+                                       const std::vector<std::string>& words) {
+  constexpr size_t kDashes = 2;
+  std::vector<std::string_view> values;
+  for (const std::string_view word : words) {
+    const std::string_view name = word.substr(kDashes, word.find('=') - kDashes);
+    if (name != row.name) continue;
+    values.push_back(word.substr(std::min(kDashes + name.size() + 1, word.size())));
+  }
+  return values;
+}
+
+// In the order of the table.  The last value counts, but those of lists and switches add up.
 Refusal Apply(const std::vector<std::string>& words, Options& options) {
-  CLI::App app;
-  app.set_help_flag();
-  struct Collected {
-    const OptionRow* row;
-    CLI::Option* option;
-    std::vector<std::string> values;
-  };
-  std::deque<Collected> rows;  // its elements must not move: CLI11 points to them
   for (const OptionRow& row : OptionRows()) {
-    Collected& collected = rows.emplace_back(Collected{&row, nullptr, {}});
-    const std::string name = "--" + std::string(row.name);
-    collected.option =
-        row.takes_value() ? app.add_option(name, collected.values) : app.add_flag(name);
-    if (!row.takes_value()) continue;
-    collected.option->allow_extra_args(false);
-    collected.option->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  }
-  std::vector<std::string> reversed;  // as CLI11 wants them; "--x=" would take the next word
-  for (auto word = words.rbegin(); word != words.rend(); ++word) {
-    if (word->ends_with('=')) {
-      reversed.emplace_back();
-      reversed.push_back(word->substr(0, word->size() - 1));
-    } else {
-      reversed.push_back(*word);
-    }
-  }
-  try {
-    app.parse(std::move(reversed));
-  } catch (const CLI::ParseError& error) {
-    return {kExitFailure, error.what()};
-  }
-  for (const Collected& collected : rows) {
-    const OptionRow& row = *collected.row;
-    if (!row.takes_value()) {
-      for (size_t i = 0; i < collected.option->count(); ++i) {
-        if (Refusal refusal = row.apply(options, {}); refusal.refused()) return refusal;
-      }
-      continue;
-    }
-    const bool list = row.name == "listen" || row.name == "extended";
-    const size_t count = collected.values.size();
-    for (size_t i = list || count == 0 ? 0 : count - 1; i < count; ++i) {
-      if (Refusal refusal = row.apply(options, collected.values[i]); refusal.refused()) {
-        return refusal;
-      }
+    const std::vector<std::string_view> values = ValuesOf(row, words);
+    const bool adds_up = !row.takes_value() || row.name == "listen" || row.name == "extended";
+    for (size_t i = adds_up || values.empty() ? 0 : values.size() - 1; i < values.size(); ++i) {
+      if (Refusal refusal = row.apply(options, values[i]); refusal.refused()) return refusal;
     }
   }
   return {};

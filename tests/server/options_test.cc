@@ -120,6 +120,7 @@ TEST_CASE("what cannot be done is refused with memcached's exit code", "[server]
       {{"-o", "bogus"}, 1, "Illegal suboption \"bogus\""},
       {{"-o", "bogus=1"}, 1, "Illegal suboption \"bogus=1\""},
       {{"-o", "hashpower"}, 1, "needs a value"},
+      {{"-o", "hashpower="}, 1, "needs a value"},
       {{"-o", "hashpower=99"}, 1, "hashpower"},
       {{"-o", "slab_automove=7"}, 1, "slab_automove"},
       {{"-o", "idle_timeout=-3"}, 1, "idle_timeout"},
