@@ -8,7 +8,7 @@
 
 #include "server/datagram_frame.h"
 #include "server/datagram_port.h"
-#include "tests/protocol/fixture.h"
+#include "tests/fuzz/twins.h"
 
 namespace larder::test {
 namespace {
@@ -16,11 +16,7 @@ namespace {
 constexpr size_t kLimit = 8192;
 
 void Serve(std::string_view datagram) {
-  static World& world = *new World([] {
-    StoreOptions options = World::Small();
-    options.memory_bytes = 8 << 20;
-    return options;
-  }());
+  static World& world = *new World(Tiny());  // never freed
   static ReplyBuffer& reply = *new ReplyBuffer;
   const auto request = server::ReadDatagram(datagram);
   if (!request) return;
@@ -30,6 +26,9 @@ void Serve(std::string_view datagram) {
   (void)server::Converse(*session, request->payload, kLimit, reply, &text);
   if (text.size() > kLimit) std::abort();
   reply.Clear();
+  static unsigned served = 0;
+  constexpr unsigned kEvery = 2048;
+  if (++served % kEvery == 0) Age(world);
 }
 
 }  // namespace

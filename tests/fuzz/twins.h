@@ -15,6 +15,9 @@ namespace larder::test {
 // Small, so that it is full soon.
 [[nodiscard]] StoreOptions Tiny();
 
+// Time passes, and what happens in the background; what prefixes have counted is forgotten.
+void Age(World& world);
+
 class Twins {
  public:
   explicit Twins(Client::Dialect dialect) : dialect_(dialect) {}
@@ -23,9 +26,6 @@ class Twins {
   void Play(std::string_view bytes, size_t piece);
 
  private:
-  // Time passes, and what happens in the background.
-  void Age();
-
   const Client::Dialect dialect_;
   World whole_{Tiny()};
   World cut_{Tiny()};
