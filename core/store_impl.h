@@ -238,11 +238,15 @@ class Store::Impl {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);
   struct JoinedTo;
   StoreResult FindJoined(OpContext& ctx, StoreRequest* request, size_t value_bytes, JoinedTo* old);
-  StoreResult ConcatLarge(OpContext& ctx, const StoreRequest& request, std::string_view value,
-                          class UploadImpl* pieces, StoreAnswer* answer);
+  std::optional<StoreResult> ConcatLarge(OpContext& ctx, const StoreRequest& request,
+                                         std::string_view value, class UploadImpl* pieces,
+                                         StoreAnswer* answer);
   std::optional<CounterResult> CountLocked(OpContext& ctx, Stripe& stripe, ChunkSource& source,
                                            const CounterRequest& request, CounterAnswer* answer)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);
+  Item* LengthenCounter(OpContext& ctx, Stripe& stripe, ChunkSource& source,
+                        const CounterRequest& request, IndexStripe::Slot slot,
+                        std::string_view digits) ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);
   std::optional<CounterResult> CreateCounter(OpContext& ctx, Stripe& stripe, ChunkSource& source,
                                              const CounterRequest& request, CounterAnswer* answer)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);

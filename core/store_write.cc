@@ -4,25 +4,11 @@
 #include <charconv>
 #include <cstring>
 
+#include "core/base/digits.h"
 #include "core/store_impl.h"
 
 namespace larder {
 namespace {
-
-// A number's decimal text.
-class Digits {
- public:
-  explicit Digits(uint64_t number)
-      : number_(number),
-        end_(std::to_chars(text_.data(), text_.data() + text_.size(), number).ptr) {}
-  [[nodiscard]] uint64_t number() const { return number_; }
-  [[nodiscard]] std::string_view text() const { return {text_.data(), end_}; }
-
- private:
-  uint64_t number_;
-  std::array<char, 20> text_;  // 2^64 - 1
-  char* end_;
-};
 
 // A counter's text: digits, with blanks around them as memcached lets them be.
 std::optional<uint64_t> ParseCounter(std::string_view text) {
@@ -178,12 +164,15 @@ Item* Store::Impl::Overwrite(OpContext& ctx, Stripe& stripe, const StoreRequest&
 
 StoreResult Store::Impl::Concat(OpContext& ctx, const StoreRequest& request, std::string_view value,
                                 StoreAnswer* answer) {
-  bool is_large = false;
-  const StoreResult result = Mutate(ctx, request.key, [&](Stripe& stripe, ChunkSource& source) {
-    stripe.mutex.AssertHeld();
-    return ConcatLocked(ctx, stripe, source, request, value, answer, &is_large);
-  });
-  return is_large ? ConcatLarge(ctx, request, value, nullptr, answer) : result;
+  for (;;) {
+    bool is_large = false;
+    const StoreResult result = Mutate(ctx, request.key, [&](Stripe& stripe, ChunkSource& source) {
+      stripe.mutex.AssertHeld();
+      return ConcatLocked(ctx, stripe, source, request, value, answer, &is_large);
+    });
+    if (!is_large) return result;
+    if (const auto joined = ConcatLarge(ctx, request, value, nullptr, answer)) return *joined;
+  }
 }
 
 std::optional<StoreResult> Store::Impl::ConcatLocked(OpContext& ctx, Stripe& stripe,
@@ -271,37 +260,47 @@ std::optional<CounterResult> Store::Impl::CountLocked(OpContext& ctx, Stripe& st
   if (request.compare_cas && item->cas() != *request.compare_cas) return CounterResult::kExists;
   const std::optional<uint64_t> before = ParseCounter(item->small_value());
   if (!before) return CounterResult::kNotANumber;
-  if (request.deadline) {
-    const auto set = SetDeadline(ctx, stripe, source, request.key.hash, &slot, *request.deadline);
-    if (!set) return std::nullopt;
-    if (!*set) return CounterResult::kOutOfMemory;
-    item = ItemAt(slot.handle());
-  }
-  const Digits digits(request.down ? *before - std::min(*before, request.delta)
-                                   : *before + request.delta);
-  const size_t room = item->value_bytes();
+  const uint64_t after =
+      request.down ? *before - std::min(*before, request.delta) : *before + request.delta;
+  const Digits digits(after);
   const size_t class_id = LruClassOf(slot.handle()).id();
-  if (digits.text().size() <= room) {
-    char* end = std::copy_n(digits.text().data(), digits.text().size(), item->value_data());
-    std::fill_n(end, room - digits.text().size(), ' ');
-    item->set_cas(NextCas(stripe, request.new_cas));
+  if (digits.text().size() > item->value_bytes()) {
+    item = LengthenCounter(ctx, stripe, source, request, slot, digits.text());
+    if (item == nullptr && !source.exhausted()) return std::nullopt;
+    if (item == nullptr) return CounterResult::kOutOfMemory;
   } else {
-    Item::Shape shape = item->shape();
-    shape.value_bytes = digits.text().size();
-    const Handle chunk = source.Take(ClassFor(shape.bytes()), &stripe);
-    if (chunk == kNoChunk) {
-      if (source.exhausted()) return CounterResult::kOutOfMemory;
-      return std::nullopt;
+    if (request.deadline) {
+      const auto set = SetDeadline(ctx, stripe, source, request.key.hash, &slot, *request.deadline);
+      if (!set) return std::nullopt;
+      if (!*set) return CounterResult::kOutOfMemory;
+      item = ItemAt(slot.handle());
     }
-    Item* longer = BuildItem(chunk, shape, item->key(), ctx.now, item->deadline());
-    longer->SetBits(item->bits() & kBinaryKey);
-    std::copy_n(digits.text().data(), digits.text().size(), longer->value_data());
-    Link(ctx, stripe, request.key.hash, chunk, slot, request.new_cas);
-    item = longer;
+    char* end = std::copy_n(digits.text().data(), digits.text().size(), item->value_data());
+    std::fill_n(end, item->value_bytes() - digits.text().size(), ' ');
+    item->set_cas(NextCas(stripe, request.new_cas));
   }
   ctx.stats->Add(request.down ? ClassCounter::decr_hits : ClassCounter::incr_hits, class_id);
-  *answer = {digits.number(), item->cas(), item->deadline()};
+  *answer = {after, item->cas(), item->deadline()};
   return CounterResult::kDone;
+}
+
+// An item for more digits than the one at `slot` has room for, with the new deadline, takes its
+// place.  Null: no memory, and nothing has changed.
+Item* Store::Impl::LengthenCounter(OpContext& ctx, Stripe& stripe, ChunkSource& source,
+                                   const CounterRequest& request, IndexStripe::Slot slot,
+                                   std::string_view digits) {
+  const Item* old = ItemAt(slot.handle());
+  const Deadline deadline = request.deadline.value_or(old->deadline());
+  Item::Shape shape = old->shape();
+  shape.value_bytes = digits.size();
+  shape.has_deadline = shape.has_deadline || deadline != kNever;
+  const Handle chunk = source.Take(ClassFor(shape.bytes()), &stripe);
+  if (chunk == kNoChunk) return nullptr;
+  Item* longer = BuildItem(chunk, shape, old->key(), ctx.now, deadline);
+  longer->SetBits(old->bits() & kBinaryKey);
+  std::copy(digits.begin(), digits.end(), longer->value_data());
+  Link(ctx, stripe, request.key.hash, chunk, slot, request.new_cas);
+  return longer;
 }
 
 std::optional<CounterResult> Store::Impl::CreateCounter(OpContext& ctx, Stripe& stripe,

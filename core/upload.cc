@@ -2,6 +2,7 @@
 // pinned while somebody sends them.
 
 #include <algorithm>
+#include <cassert>
 #include <cstring>
 #include <string>
 
@@ -57,6 +58,7 @@ class UploadImpl final : public Upload {
   [[nodiscard]] Handle first() const { return first_; }
   // The item of the pieces, in `chunk`, in place of `old` (null: there is none).
   Item* Build(OpContext& ctx, const Item::Shape& shape, Handle chunk, const Item* old, bool joins) {
+    assert(shape.large());
     const bool stale = !joins && old != nullptr && Store::Impl::StoresStale(request_, *old);
     Item* item =
         impl_.BuildItem(chunk, shape, key_, ctx.now, stale ? old->deadline() : request_.deadline);
@@ -179,7 +181,8 @@ StoreResult Store::Impl::FinishUpload(OpContext& ctx, std::unique_ptr<Upload> up
   if (answer != nullptr) answer->size = whole.value_bytes();
   ApplyPendingFlush(ctx);
   const bool joins = request.mode == StoreMode::kAppend || request.mode == StoreMode::kPrepend;
-  const StoreResult result = joins ? ConcatLarge(ctx, request, {}, &whole, answer)
+  // What is joined to the pieces of an upload is large, whatever became of the old value.
+  const StoreResult result = joins ? *ConcatLarge(ctx, request, {}, &whole, answer)
                                    : LinkLarge(ctx, whole, answer, nullptr);
   if (ctx.IsWatched(kMutations)) NoteStore(ctx, request, result, whole.value_bytes());
   return result;
@@ -194,6 +197,7 @@ StoreResult Store::Impl::LinkLarge(OpContext& ctx, UploadImpl& upload, StoreAnsw
                           .flags = request.flags,
                           .has_cas = options_.use_cas,
                           .has_deadline = true};
+  assert(shape.large());
   const auto result = Mutate(
       ctx, request.key, [&](Stripe& stripe, ChunkSource& source) -> std::optional<StoreResult> {
         stripe.mutex.AssertHeld();
@@ -281,10 +285,10 @@ StoreResult Store::Impl::FindJoined(OpContext& ctx, StoreRequest* request, size_
 
 // Append or prepend whose result is large: of `value`, or of the pieces of a complete upload.  The
 // old value is copied, then all of it linked if the key still holds the very same item; else all
-// over again.
-StoreResult Store::Impl::ConcatLarge(OpContext& ctx, const StoreRequest& request,
-                                     std::string_view value, UploadImpl* pieces,
-                                     StoreAnswer* answer) {
+// over again.  Null: the old value became small meanwhile, and so would the result.
+std::optional<StoreResult> Store::Impl::ConcatLarge(OpContext& ctx, const StoreRequest& request,
+                                                    std::string_view value, UploadImpl* pieces,
+                                                    StoreAnswer* answer) {
   const size_t new_bytes = pieces == nullptr ? value.size() : pieces->value_bytes();
   const bool behind = request.mode == StoreMode::kAppend;
   for (;;) {
@@ -293,10 +297,7 @@ StoreResult Store::Impl::ConcatLarge(OpContext& ctx, const StoreRequest& request
     whole.mode = StoreMode::kSet;
     const StoreResult found = FindJoined(ctx, &whole, new_bytes, &old);
     if (found != StoreResult::kStored) return found;
-    if (old.bytes() + new_bytes <= kLargeValueBytes) {
-      old = {};
-      return Concat(ctx, request, value, answer);  // the old value was large, and is no more
-    }
+    if (old.bytes() + new_bytes <= kLargeValueBytes) return std::nullopt;
     UploadImpl joined(*this, whole, old.bytes() + new_bytes, /*gated=*/false);
     const auto write_new = [&] {
       if (pieces == nullptr) return joined.Write(ctx, value);

@@ -1,9 +1,9 @@
 #include "server/event_text.h"
 
 #include <array>
-#include <charconv>
 #include <concepts>
 
+#include "core/base/digits.h"
 #include "core/base/uri.h"
 #include "core/store.h"
 
@@ -17,9 +17,7 @@ class Fields {
 
   template <std::integral Number>
   Fields& Add(std::string_view name, Number value) {
-    std::array<char, 24> digits;
-    const auto [stop, error] = std::to_chars(digits.data(), digits.data() + digits.size(), value);
-    return Add(name, std::string_view(digits.data(), stop));
+    return Add(name, Digits(value).text());
   }
   Fields& Add(std::string_view name, std::string_view value) {
     if (!out_.empty() && out_.back() != '\n') out_ += ' ';
@@ -56,11 +54,9 @@ constexpr std::array<std::string_view, 4> kCloseReasons = {"normal", "error", "i
 // Seconds with six digits behind the point.
 void AppendTime(int64_t wall_us, std::string& out) {
   Fields(out).Add("ts", wall_us / 1'000'000);
-  std::array<char, 24> digits;
-  const auto micros = 1'000'000 + wall_us % 1'000'000;
-  const auto [stop, error] = std::to_chars(digits.data(), digits.data() + digits.size(), micros);
+  const Digits micros(1'000'000 + wall_us % 1'000'000);
   out += '.';
-  out.append(digits.data() + 1, stop);
+  out.append(micros.text().substr(1));
 }
 
 void AddConnection(Fields& fields, const EventData& event, std::string_view address) {

@@ -4,13 +4,13 @@
 
 #pragma once
 
-#include <array>
-#include <charconv>
 #include <concepts>
 #include <cstdint>
 #include <string>
 #include <string_view>
 #include <utility>
+
+#include "core/base/digits.h"
 
 namespace larder::memcache {
 
@@ -19,9 +19,7 @@ std::string StatNumber(double value);
 
 template <std::integral Number>
 std::string StatNumber(Number value) {
-  std::array<char, 24> digits;
-  const auto [stop, error] = std::to_chars(digits.data(), digits.data() + digits.size(), value);
-  return {digits.data(), stop};
+  return std::string(Digits(value).text());
 }
 
 class StatText {

@@ -317,6 +317,37 @@ TEST_CASE("without eviction a full cache refuses, and a refused set removes the 
   f.store.CheckInvariants();
 }
 
+TEST_CASE("a count that finds no memory for a longer number has changed nothing",
+          "[core][store][evict]") {
+  StoreOptions options = Quiet();
+  options.memory_bytes = 8 << 20;
+  options.evict = false;
+  Fixture f(options);
+  const Deadline before = f.ctx.now + 100'000;
+  REQUIRE(f.Put("counter", "9", StoreMode::kSet, before) == StoreResult::kStored);
+  uint64_t cas = 0;
+  CHECK(f.Get("counter", &cas) == "9");
+  // Nothing is left in the counter's class, nor in any that it could use.
+  for (size_t size = 1000; size > 0; size /= 2) {
+    const auto name = [&](int i) { return std::to_string(size) + "-" + std::to_string(i); };
+    int stored = 0;
+    while (f.Put(name(stored), std::string(size, 'v'), StoreMode::kAdd) == StoreResult::kStored) {
+      ++stored;
+    }
+  }
+  CounterAnswer answer;
+  const CounterRequest request{
+      .key = f.store.MakeKey("counter"), .delta = 1, .deadline = f.ctx.now + 5000};
+  REQUIRE(f.store.Count(f.ctx, request, &answer) == CounterResult::kOutOfMemory);
+  f.store.Read(f.ctx, request.key, {}, [&](const ValueView& view) {
+    CHECK(view.bytes == "9");
+    CHECK(view.cas == cas);
+    CHECK(view.deadline == before);
+  });
+  f.Advance(6000);
+  CHECK(f.Get("counter") == "9");
+}
+
 TEST_CASE("after a change of value size the memory serves the new size", "[core][store][pages]") {
   StoreOptions options = Quiet();
   options.memory_bytes = 64 << 20;
