@@ -9,10 +9,9 @@
 namespace larder {
 namespace {
 
-// Seconds until `deadline`, the begun one counted; -1 when it is past.
-int64_t SecondsLeft(Deadline deadline, TimeMs now) {
-  if (deadline <= now) return -1;
-  return static_cast<int64_t>((deadline - now + 999) / 1000);
+// As watchers are told it: -1 when there is none, or when it is past.
+int64_t TimeToLive(Deadline deadline, TimeMs now) {
+  return deadline > now ? static_cast<int64_t>(SecondsLeft(deadline, now)) : -1;
 }
 
 }  // namespace
@@ -35,7 +34,7 @@ void Store::Impl::NoteStore(OpContext& ctx, const StoreRequest& request, StoreRe
                   .command = static_cast<uint8_t>(request.mode),
                   .client = ctx.client,
                   .size = value_bytes};
-  if (request.deadline != kNever) event.ttl = SecondsLeft(request.deadline, ctx.now);
+  if (request.deadline != kNever) event.ttl = TimeToLive(request.deadline, ctx.now);
   if (result != StoreResult::kTooLarge) {
     // A large value hangs in the class of its first piece.
     const size_t bytes = value_bytes > kLargeValueBytes
@@ -52,7 +51,7 @@ void Store::Impl::NoteEviction(OpContext& ctx, const Item& item, size_t class_id
                    {.kind = EventKind::kEviction,
                     .status = static_cast<uint8_t>(item.has(kFetched) ? 1 : 0),
                     .class_id = static_cast<uint8_t>(class_id),
-                    .ttl = item.deadline() == kNever ? -1 : SecondsLeft(item.deadline(), ctx.now),
+                    .ttl = TimeToLive(item.deadline(), ctx.now),
                     .size = item.value_bytes(),
                     .age = age * Ticks::kMs / 1000},
                    item.key());

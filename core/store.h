@@ -122,6 +122,11 @@ using Deadline = TimeMs;
 inline constexpr Deadline kNever = 0;
 inline constexpr Deadline kAtOnce = 1;
 
+// Seconds from now on, the begun one counted whole; 0 when it is past.  REQUIRES: not kNever.
+inline uint64_t SecondsLeft(Deadline deadline, TimeMs now) {
+  return deadline > now ? (deadline - now + 999) / 1000 : 0;
+}
+
 enum class StoreMode : uint8_t { kSet, kAdd, kReplace, kAppend, kPrepend, kCas };
 enum class StoreResult : uint8_t {
   kStored,

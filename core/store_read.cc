@@ -102,7 +102,7 @@ std::optional<ReadResult> Store::Impl::ReadLocked(OpContext& ctx, Stripe& stripe
   view.item_bytes = item->total_bytes();
   if (options.tokens && !view.token_sent) {
     const bool ends_soon = options.recache && view.deadline != kNever &&
-                           (view.deadline - ctx.now + 999) / 1000 < options.recache_seconds;
+                           SecondsLeft(view.deadline, ctx.now) < options.recache_seconds;
     view.token_won = view.stale || ends_soon;
     if (view.token_won) item->SetBits(kTokenSent);
   }

@@ -1,13 +1,14 @@
 #include "protocol/memcache/dump.h"
 
+#include <array>
 #include <memory>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "absl/strings/escaping.h"
 #include "core/base/uri.h"
+#include "protocol/memcache/key_codec.h"
 #include "protocol/memcache/long_reply.h"
 #include "protocol/memcache/numbers.h"
 #include "protocol/memcache/replies.h"
@@ -31,7 +32,7 @@ class UnixTime {
   }
   // Rounded up: not yet over then.
   [[nodiscard]] int64_t Coming(TimeMs then) const {
-    return wall_ + static_cast<int64_t>((then - std::min(now_, then) + 999) / 1000);
+    return wall_ + static_cast<int64_t>(SecondsLeft(then, now_));
   }
 
  private:
@@ -60,7 +61,8 @@ void MetaLine(const ItemInfo& item, const UnixTime& time, std::string& line) {
 void MgLine(const ItemInfo& item, const UnixTime& /*time*/, std::string& line) {
   line = "mg ";
   if (item.binary_key || !FitsALine(item.key)) {
-    line.append(absl::Base64Escape(item.key)).append(" b\r\n");
+    std::array<char, kMaxEncodedKey> room;
+    line.append(EncodeKey(item.key, room)).append(" b\r\n");
   } else {
     line.append(item.key).append(kCrlf);
   }

@@ -121,8 +121,4 @@ void WriteMetaFlags(ReplyWriter& reply, const MetaFlags& flags, std::string_view
   }
 }
 
-uint64_t SecondsLeft(Deadline deadline, TimeMs now) {
-  return deadline > now ? (deadline - now + 999) / 1000 : 0;
-}
-
 }  // namespace larder::memcache

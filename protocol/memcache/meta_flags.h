@@ -85,7 +85,4 @@ inline constexpr std::string_view kEchoLetters = "kO";
 void WriteMetaFlags(ReplyWriter& reply, const MetaFlags& flags, std::string_view letters,
                     const MetaFacts& facts, TimeMs now);
 
-// Seconds from now on, begun ones counted whole.  REQUIRES: deadline != kNever.
-uint64_t SecondsLeft(Deadline deadline, TimeMs now);
-
 }  // namespace larder::memcache
