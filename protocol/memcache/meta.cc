@@ -2,6 +2,7 @@
 
 #include "protocol/memcache/meta.h"
 
+#include "core/base/digits.h"
 #include "protocol/memcache/key_codec.h"
 #include "protocol/memcache/numbers.h"
 #include "protocol/memcache/replies.h"
@@ -73,21 +74,17 @@ void WriteItem(CommandContext& ctx, const MetaFlags& flags, const ValueView& ite
 
 // mg key flag* → HD, VA or EN.
 Outcome MetaGet(CommandContext& ctx, const Frame& frame) {
-  MetaFlags flags;
-  const std::string_view error = flags.Parse(frame.args, kNameAndKey);
-  if (!error.empty()) return AnswerText(ctx, error);
-  std::array<char, kMaxKeyBytes> room;
-  const auto key = MetaKey(ctx, flags, room);
-  if (!key) return AnswerText(ctx, kUndecodableKey);
-  const ReadOptions options = ReadOptionsOf(ctx, flags);
+  const MetaRequest line(ctx, frame.args, kNameAndKey);
+  if (!line.error.empty()) return AnswerText(ctx, line.error);
+  const ReadOptions options = ReadOptionsOf(ctx, line.flags);
   bool found = false;
-  const ReadResult result = ctx.store.Read(ctx.op, *key, options, [&](const ValueView& item) {
+  const ReadResult result = ctx.store.Read(ctx.op, line.key, options, [&](const ValueView& item) {
     found = true;
-    WriteItem(ctx, flags, item);
+    WriteItem(ctx, line.flags, item);
   });
   if (result == ReadResult::kOutOfMemory) return AnswerText(ctx, kNoMemoryCreating);
-  if (found || flags.has('q')) return Outcome::kDone;
-  return AnswerCode(ctx, flags, "EN", *key);
+  if (found || line.flags.has('q')) return Outcome::kDone;
+  return AnswerCode(ctx, line.flags, "EN", line.key);
 }
 
 void WriteDebug(CommandContext& ctx, const ValueView& item) {
@@ -116,27 +113,20 @@ void WriteDebug(CommandContext& ctx, const ValueView& item) {
 // me key [b] → what the server knows of the item; does not count as a read.
 Outcome MetaDebug(CommandContext& ctx, const Frame& frame) {
   ctx.op.stats->Add(ThreadCounter::cmd_meta);
-  MetaFlags flags;
-  const std::string_view error = flags.Parse(frame.args, kNameAndKey);
-  if (!error.empty()) return AnswerText(ctx, error);
-  std::array<char, kMaxKeyBytes> room;
-  const auto key = MetaKey(ctx, flags, room);
-  if (!key) return AnswerText(ctx, kUndecodableKey);
+  const MetaRequest line(ctx, frame.args, kNameAndKey);
+  if (!line.error.empty()) return AnswerText(ctx, line.error);
   const ReadOptions options{.peek = true, .uncounted = true};
-  const ReadResult result =
-      ctx.store.Read(ctx.op, *key, options, [&](const ValueView& item) { WriteDebug(ctx, item); });
+  const ReadResult result = ctx.store.Read(ctx.op, line.key, options,
+                                           [&](const ValueView& item) { WriteDebug(ctx, item); });
   return result == ReadResult::kHit ? Outcome::kDone : AnswerText(ctx, "EN\r\n");
 }
 
 // md key flag* → HD, NF or EX.
 Outcome MetaDelete(CommandContext& ctx, const Frame& frame) {
-  MetaFlags flags;
-  const std::string_view error = flags.Parse(frame.args, kNameAndKey);
-  if (!error.empty()) return AnswerText(ctx, error);
-  std::array<char, kMaxKeyBytes> room;
-  const auto key = MetaKey(ctx, flags, room);
-  if (!key) return AnswerText(ctx, kUndecodableKey);
-  DeleteRequest request{.key = *key};
+  const MetaRequest line(ctx, frame.args, kNameAndKey);
+  if (!line.error.empty()) return AnswerText(ctx, line.error);
+  const MetaFlags& flags = line.flags;
+  DeleteRequest request{.key = line.key};
   request.command = DeleteCommand::kMetaDelete;
   if (flags.has('C')) request.compare_cas = flags.cas();
   request.mark_stale = flags.has('I');
@@ -146,11 +136,11 @@ Outcome MetaDelete(CommandContext& ctx, const Frame& frame) {
   request.new_cas = flags.new_cas();
   switch (ctx.store.Delete(ctx.op, request)) {
     case DeleteResult::kDeleted:
-      return flags.has('q') ? Outcome::kDone : AnswerCode(ctx, flags, "HD", *key);
+      return flags.has('q') ? Outcome::kDone : AnswerCode(ctx, flags, "HD", line.key);
     case DeleteResult::kNotFound:
-      return AnswerCode(ctx, flags, "NF", *key);
+      return AnswerCode(ctx, flags, "NF", line.key);
     case DeleteResult::kExists:
-      return AnswerCode(ctx, flags, "EX", *key);
+      return AnswerCode(ctx, flags, "EX", line.key);
     case DeleteResult::kOutOfMemory:
       break;
   }
@@ -161,12 +151,10 @@ Outcome MetaDelete(CommandContext& ctx, const Frame& frame) {
 Outcome AnswerCounter(CommandContext& ctx, const MetaFlags& flags, const Key& key,
                       const CounterAnswer& answer) {
   if (flags.has('q')) return Outcome::kDone;
-  std::array<char, 20> room;
-  const char* const end = std::to_chars(room.data(), room.data() + room.size(), answer.value).ptr;
-  const std::string_view digits(room.data(), static_cast<size_t>(end - room.data()));
+  const Digits digits(answer.value);
   ReplyWriter reply(ctx.out);
   reply.Text(flags.has('v') ? "VA " : "HD");
-  if (flags.has('v')) reply.Number(digits.size());
+  if (flags.has('v')) reply.Number(digits.text().size());
   WriteMetaFlags(reply, flags, kCountLetters,
                  {.key = key.bytes,
                   .binary_key = flags.has('b'),
@@ -175,7 +163,7 @@ Outcome AnswerCounter(CommandContext& ctx, const MetaFlags& flags, const Key& ke
                  ctx.op.now);
   reply.Text(kCrlf);
   if (flags.has('v')) {
-    reply.Text(digits);
+    reply.Text(digits.text());
     reply.Text(kCrlf);
   }
   reply.Done();
@@ -204,14 +192,10 @@ std::string_view ReadDirection(const MetaFlags& flags, bool* down) {
 
 // ma key flag* → HD, VA, NF or EX.  All that is wrong with its line is one error.
 Outcome MetaCount(CommandContext& ctx, const Frame& frame) {
-  MetaFlags flags;
-  if (!flags.Parse(frame.args, kNameAndKey).empty()) {
-    return AnswerText(ctx, kInvalidOrDuplicateFlag);
-  }
-  std::array<char, kMaxKeyBytes> room;
-  const auto key = MetaKey(ctx, flags, room);
-  if (!key) return AnswerText(ctx, kInvalidOrDuplicateFlag);
-  CounterRequest request{.key = *key};
+  const MetaRequest line(ctx, frame.args, kNameAndKey);
+  if (!line.error.empty()) return AnswerText(ctx, kInvalidOrDuplicateFlag);
+  const MetaFlags& flags = line.flags;
+  CounterRequest request{.key = line.key};
   const std::string_view error = ReadDirection(flags, &request.down);
   if (!error.empty()) return AnswerText(ctx, error);
   request.delta = flags.delta();
@@ -225,11 +209,11 @@ Outcome MetaCount(CommandContext& ctx, const Frame& frame) {
   CounterAnswer answer;
   switch (ctx.store.Count(ctx.op, request, &answer)) {
     case CounterResult::kDone:
-      return AnswerCounter(ctx, flags, *key, answer);
+      return AnswerCounter(ctx, flags, line.key, answer);
     case CounterResult::kNotFound:
-      return AnswerCode(ctx, flags, "NF", *key);
+      return AnswerCode(ctx, flags, "NF", line.key);
     case CounterResult::kExists:
-      return AnswerCode(ctx, flags, "EX", *key);
+      return AnswerCode(ctx, flags, "EX", line.key);
     case CounterResult::kNotANumber:
       return AnswerText(ctx, kNotNumeric);
     case CounterResult::kOutOfMemory:
@@ -248,12 +232,15 @@ constexpr CommandSpec kMetaCommands[] = {
 
 }  // namespace
 
-std::optional<Key> MetaKey(CommandContext& ctx, const MetaFlags& flags,
-                           std::array<char, kMaxKeyBytes>& room) {
-  if (!flags.has('b')) return ctx.key;
-  const std::string_view bytes = DecodeKey(ctx.key.bytes, room);
-  if (bytes.empty()) return std::nullopt;
-  return ctx.store.MakeKey(bytes);
+MetaRequest::MetaRequest(const CommandContext& ctx, std::string_view args, size_t words_before)
+    : key(ctx.key), error(flags.Parse(args, words_before)) {
+  if (!error.empty() || !flags.has('b')) return;
+  const std::string_view bytes = DecodeKey(ctx.key.bytes, room_);
+  if (bytes.empty()) {
+    error = kUndecodableKey;
+  } else {
+    key = ctx.store.MakeKey(bytes);
+  }
 }
 
 Outcome AnswerText(CommandContext& ctx, std::string_view text) {

@@ -1,9 +1,9 @@
-// protocol/memcache/meta.h — what the meta commands share: the key as it is meant, short answers.
+// protocol/memcache/meta.h — what the meta commands share: the request as it is meant, short
+// answers.
 
 #pragma once
 
 #include <array>
-#include <optional>
 #include <string_view>
 
 #include "protocol/memcache/command.h"
@@ -12,9 +12,22 @@
 
 namespace larder::memcache {
 
-// The key of a frame: as it is, or with flag b decoded into `room`.  Null when it cannot be.
-std::optional<Key> MetaKey(CommandContext& ctx, const MetaFlags& flags,
-                           std::array<char, kMaxKeyBytes>& room);
+// A meta command's line as it is meant.  Stays where it is made: its key may lie in it.
+class MetaRequest {
+ public:
+  // Reads `args`, what is behind the key (and the length); the key is that of `ctx`.
+  // `words_before`: words of the line that are not flags, for the limit.
+  MetaRequest(const CommandContext& ctx, std::string_view args, size_t words_before);
+  MetaRequest(const MetaRequest&) = delete;
+  MetaRequest& operator=(const MetaRequest&) = delete;
+
+  MetaFlags flags;
+  Key key;                 // as it is, or with flag b decoded
+  std::string_view error;  // to be answered; empty: all is well
+
+ private:
+  std::array<char, kMaxKeyBytes> room_;
+};
 
 Outcome AnswerText(CommandContext& ctx, std::string_view text);
 

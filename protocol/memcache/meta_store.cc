@@ -91,15 +91,11 @@ Outcome RefuseValue(CommandContext& ctx, const Frame& frame, std::string_view er
 
 // ms key bytes flag* → HD, NS, EX or NF.
 Outcome MetaSet(CommandContext& ctx, const Frame& frame) {
-  MetaFlags flags;
-  const std::string_view error = flags.Parse(frame.args, kNameKeyAndLength);
-  if (!error.empty()) return RefuseValue(ctx, frame, error);
-  std::array<char, kMaxKeyBytes> room;
-  const auto key = MetaKey(ctx, flags, room);
-  if (!key) return RefuseValue(ctx, frame, kUndecodableKey);
-  const auto mode = ModeOf(flags);
+  const MetaRequest line(ctx, frame.args, kNameKeyAndLength);
+  if (!line.error.empty()) return RefuseValue(ctx, frame, line.error);
+  const auto mode = ModeOf(line.flags);
   if (!mode) return RefuseValue(ctx, frame, kBadStoreMode);
-  const StoreRequest request = RequestOf(ctx, flags, *key, *mode);
+  const StoreRequest request = RequestOf(ctx, line.flags, line.key, *mode);
   if (frame.kind == FrameKind::kLargeValue) {
     const Outcome outcome = BeginLarge(ctx, frame, request);
     if (ctx.unfinished.kind == Unfinished::Kind::kUpload) {
@@ -111,7 +107,7 @@ Outcome MetaSet(CommandContext& ctx, const Frame& frame) {
   if (!frame.properly_ended) return AnswerText(ctx, kBadChunk);
   StoreAnswer answer{.size = frame.value.size()};
   const StoreResult result = PutValue(ctx, request, frame.value, &answer);
-  return AnswerStore(ctx, flags, *key, result, answer);
+  return AnswerStore(ctx, line.flags, line.key, result, answer);
 }
 
 constexpr CommandSpec kMetaStoreCommands[] = {
@@ -123,11 +119,8 @@ constexpr CommandSpec kMetaStoreCommands[] = {
 void AnswerMetaUpload(CommandContext& ctx, std::string_view line, StoreResult result,
                       const StoreAnswer& answer) {
   ctx.key.bytes = NextWord(line);
-  MetaFlags flags;
-  (void)flags.Parse(line, kNameKeyAndLength);  // it was read before: there is nothing wrong with it
-  std::array<char, kMaxKeyBytes> room;
-  const auto key = MetaKey(ctx, flags, room);
-  if (key) AnswerStore(ctx, flags, *key, result, answer);
+  const MetaRequest request(ctx, line, kNameKeyAndLength);  // read before: nothing is wrong with it
+  AnswerStore(ctx, request.flags, request.key, result, answer);
 }
 
 std::span<const CommandSpec> MetaStoreCommands() { return kMetaStoreCommands; }
