@@ -95,7 +95,7 @@ HotKeys::Report HotKeys::Top(size_t most) const {
       entry.error += one.error * KeySketch::kOneIn;
     }
   }
-  report.seconds = static_cast<double>(clock_.NowMs() - since) / 1000;
+  report.seconds = static_cast<double>(Elapsed(since, clock_.NowMs())) / 1000;
   report.top.reserve(merged.size());
   for (auto& [hash, entry] : merged) report.top.push_back(std::move(entry));
   std::sort(report.top.begin(), report.top.end(), [](const Entry& a, const Entry& b) {

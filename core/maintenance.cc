@@ -185,7 +185,7 @@ void Store::Impl::CrawlRound(OpContext& ctx) {
     const CrawlCounts after = CountCrawled(*ctx.stats);
     const uint64_t examined = after.examined - counts.examined;
     const uint64_t reclaimed = after.reclaimed - counts.reclaimed;
-    if (examined > 0) NoteCrawl(ctx, examined, reclaimed, clock_.NowMs() - began);
+    if (examined > 0) NoteCrawl(ctx, examined, reclaimed, Elapsed(began, clock_.NowMs()));
   }
   const TimeMs rest = (ThreadCpuMs() - before) * kRestFactor;
   next_crawl_.store(ctx.now + std::max<TimeMs>(kCrawlEveryMs, rest), std::memory_order_relaxed);

@@ -80,13 +80,14 @@ Connection::Held& Connection::held() {
 Connection::Verdict Connection::Tick(uint32_t now_s, const Patience& patience) {
   const uint32_t active = active_s_.load(std::memory_order_relaxed);
   if (blocked()) {
-    const bool over = patience.blocked_s != 0 && now_s - active >= patience.blocked_s;
+    const bool over = patience.blocked_s != 0 && Elapsed(active, now_s) >= patience.blocked_s;
     return over ? Verdict::kClose : Verdict::kStay;
   }
   if (is_due()) return Verdict::kStay;
   if (is_tls_ && is_shaking_hands()) {
     const uint32_t since = held_ == nullptr ? active : held_->shakes_hands_since_s;
-    if (patience.handshake_s == 0 || now_s - since < patience.handshake_s) return Verdict::kStay;
+    if (patience.handshake_s == 0 || Elapsed(since, now_s) < patience.handshake_s)
+      return Verdict::kStay;
     worker_.stats().Add(ThreadCounter::ssl_handshake_errors);
     worker_.NoteTlsError(fd_, "timed out");
     return Verdict::kClose;

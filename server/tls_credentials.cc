@@ -174,7 +174,7 @@ absl::Status TlsCredentials::Load() {
 int64_t TlsCredentials::SecondsSinceLoad() const {
   const TimeMs now = clock_.NowMs();
   const MutexLock lock(mutex_);
-  return static_cast<int64_t>((now - loaded_at_) / 1000);
+  return static_cast<int64_t>(Elapsed(loaded_at_, now) / 1000);
 }
 
 std::unique_ptr<TlsStream> TlsCredentials::NewStream(int fd, PeerCheck check) const {

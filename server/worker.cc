@@ -124,7 +124,7 @@ void Worker::Describe(std::vector<ConnectionRow>* rows) const {
       const auto* one = static_cast<const Connection*>(hook);
       const uint32_t active = one->active_s_.load(std::memory_order_relaxed);
       rows->push_back({one->fd_, one->listener_, one->state_.load(std::memory_order_relaxed),
-                       now > active ? now - active : 0});
+                       Elapsed(active, now)});
     }
   }
 }
@@ -202,22 +202,14 @@ void Worker::Release(Connection::Held& held) {
 }
 
 void Worker::ChargeStuck(int64_t bytes, int64_t pins) {
-  stuck_bytes_ += bytes;
   stuck_pins_ += pins;
-  const int64_t change = stuck_bytes_ - stuck_told_;
-  if (options_.memory == nullptr) return;
-  if (change < kChargeStep && change > -kChargeStep && stuck_bytes_ != 0) return;
-  options_.memory->AddStuck(change);
-  stuck_told_ = stuck_bytes_;
+  const int64_t change = stuck_.Add(bytes);
+  if (options_.memory != nullptr && change != 0) options_.memory->AddStuck(change);
 }
 
 void Worker::ChargeConnections(int64_t bytes) {
-  connection_bytes_ += bytes;
-  const int64_t change = connection_bytes_ - connection_told_;
-  if (options_.memory == nullptr) return;
-  if (change < kChargeStep && change > -kChargeStep && connection_bytes_ != 0) return;
-  options_.memory->AddConnections(change);
-  connection_told_ = connection_bytes_;
+  const int64_t change = connection_bytes_.Add(bytes);
+  if (options_.memory != nullptr && change != 0) options_.memory->AddConnections(change);
 }
 
 int64_t Worker::CostOf(const Connection& connection) {
@@ -230,7 +222,7 @@ void Worker::Relieve(const Connection* except) {
   if (memory == nullptr || draining_) return;
   for (unsigned n = 0; n < kDropsAtOnce && memory->is_over(); ++n) {
     if (held_ring_.after == &held_ring_) return;
-    const auto mine = static_cast<uint64_t>(stuck_bytes_ + stuck_pins_);
+    const auto mine = static_cast<uint64_t>(stuck_.bytes() + stuck_pins_);
     if (mine <= memory->stuck_limit() / options_.workers) return;
     auto& held = *static_cast<Connection::Held*>(held_ring_.after);
     Connection& still = held.owner;
@@ -458,7 +450,7 @@ void Worker::TurnWheel() {
       // We owe it something, or it is there to listen.
       const bool speaks = connection->blocked() || connection->waiting() || connection->watching();
       // Over, not at the limit: both ends of the wait are rounded down to seconds.
-      if (!speaks && now - active > limit) {
+      if (!speaks && Elapsed(active, now) > limit) {
         stats().Add(ThreadCounter::idle_kicks);
         Destroy(*connection, CloseReason::kIdleTimeout);
         EndDrainWhenEmpty();

@@ -30,6 +30,7 @@
 #include "server/connection.h"
 #include "server/datagram_port.h"
 #include "server/event_loop.h"
+#include "server/stepped_charge.h"
 #include "server/tls_credentials.h"
 
 namespace larder::server {
@@ -162,8 +163,6 @@ class Worker {
  private:
   static constexpr size_t kBuckets = 64;
   static constexpr size_t kPooledBuffers = 16;
-  // What ClientMemory is told at once.
-  static constexpr int64_t kChargeStep = 64 << 10;
   // An idle connection: its objects, and libevent's.
   static constexpr int64_t kConnectionBytes = 400;
   static constexpr int64_t kTlsBytes = 16 << 10;
@@ -227,11 +226,9 @@ class Worker {
   // Of the clients that came while somebody watched: one that has left has no address any more.
   std::unordered_map<int, Peer> peers_;
   RingHook held_ring_;  // of Connection::Held, the one that stood still for longest first
-  int64_t stuck_bytes_ = 0;
-  int64_t stuck_told_ = 0;  // of them, ClientMemory knows
+  SteppedCharge stuck_;
   int64_t stuck_pins_ = 0;
-  int64_t connection_bytes_ = 0;
-  int64_t connection_told_ = 0;
+  SteppedCharge connection_bytes_;
   uint32_t wheel_s_ = 0;  // seconds before it have been looked at
   size_t connections_ = 0;
   bool draining_ = false;

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <atomic>
+#include <concepts>
 #include <cstdint>
 
 #include "core/base/mutex.h"
@@ -17,6 +18,12 @@ using TimeMs = uint64_t;
 
 // Where the store's clock starts: two seconds in, so that "one second ago" exists at once.
 inline constexpr TimeMs kClockStartMs = 2000;
+
+// From `then` to `now`, in their unit; 0 when the clock was moved back in between.
+template <std::unsigned_integral Time>
+constexpr Time Elapsed(Time then, Time now) {
+  return now > then ? now - then : 0;
+}
 
 class Clock {
  public:
@@ -63,6 +70,7 @@ class ManualClock final : public Clock {
     return wall_start_ms_ + static_cast<int64_t>(NowMs());
   }
   void Advance(uint64_t ms) { now_ms_.fetch_add(ms, std::memory_order_relaxed); }
+  void MoveBack(uint64_t ms) { now_ms_.fetch_sub(ms, std::memory_order_relaxed); }
 
  private:
   const int64_t wall_start_ms_;

@@ -270,6 +270,23 @@ TEST_CASE("an idle_timeout longer than the wheel reaches still holds", "[server]
   CHECK(idle.IsClosed());
 }
 
+TEST_CASE("a clock that is moved back drops nobody", "[server][worker]") {
+  NetworkOptions options;
+  options.worker.idle_timeout_s = 10;
+  Runner runner(options);
+  runner.clock.Advance(100'000);
+  TestClient early = runner.Connect();
+  REQUIRE(early.Ask("echo a\n") == "a\n");
+  runner.clock.MoveBack(50'000);
+  // Its end shows that all have been looked at since.
+  TestClient late = runner.Connect();
+  REQUIRE(late.Ask("echo b\n") == "b\n");
+  runner.clock.Advance(12'000);
+  CHECK(late.IsClosed());
+  CHECK(early.Ask("echo c\n") == "c\n");
+  CHECK(runner.Count(ThreadCounter::idle_kicks) == 1);
+}
+
 TEST_CASE("stopping answers what was sent before, and closes", "[server][network]") {
   Runner runner(WithThreads(2));
   std::vector<TestClient> clients;
