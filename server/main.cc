@@ -19,6 +19,7 @@
 #include "server/notify.h"
 #include "server/process.h"
 #include "server/server.h"
+#include "server/status_text.h"
 
 namespace {
 
@@ -75,10 +76,6 @@ void SayWhatRuns(Server& server) {
                                 ++id, chunk, (size_t{1} << 20) / chunk);
     SayDetail(std::string(line, static_cast<size_t>(n)));
   }
-}
-
-std::string Text(const absl::Status& status) {
-  return {status.message().data(), status.message().size()};
 }
 
 // A service manager that cannot be told is no reason to stop.
@@ -246,7 +243,7 @@ int main(int argc, char** argv) {
     return Fail(refusal);
   }
   if (const absl::Status status = TheLog().Open(options.log_target); !status.ok()) {
-    return Fail({kExitOsError, std::string(status.message().data(), status.message().size())});
+    return Fail({kExitOsError, Text(status)});
   }
   if (const passwd* user = getpwnam(options.user.c_str()); geteuid() == 0 && user != nullptr) {
     TheLog().GiveTo(user->pw_uid, user->pw_gid);

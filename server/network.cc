@@ -6,6 +6,8 @@
 #include <cstring>
 #include <utility>
 
+#include "server/status_text.h"
+
 namespace larder::server {
 namespace {
 
@@ -38,7 +40,7 @@ absl::Status Network::Bind(InheritedSockets inherited) {
   for (const Endpoint& endpoint : options_.endpoints) {
     auto bound = Listen(endpoint, options_.backlog);
     if (!bound.ok()) {
-      const std::string why(bound.status().message().data(), bound.status().message().size());
+      const std::string why = Text(bound.status());
       return {bound.status().code(), CannotListen(endpoint, why)};
     }
     for (ListeningSocket& socket : *bound) sockets.push_back(std::move(socket));
@@ -84,7 +86,7 @@ absl::Status Network::BindDatagramSockets() {
   for (const Endpoint& endpoint : options_.datagram_endpoints) {
     auto bound = BindDatagrams(endpoint, workers);
     if (!bound.ok()) {
-      const std::string why(bound.status().message().data(), bound.status().message().size());
+      const std::string why = Text(bound.status());
       return {bound.status().code(),
               "failed to listen on UDP port " + std::to_string(endpoint.port) + ": " + why};
     }

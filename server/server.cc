@@ -7,16 +7,13 @@
 #include <algorithm>
 
 #include "server/settings.h"
+#include "server/status_text.h"
 
 namespace larder::server {
 namespace {
 
 double Seconds(const timeval& t) {
   return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6;
-}
-
-std::string Text(const absl::Status& status) {
-  return {status.message().data(), status.message().size()};
 }
 
 absl::Status EndpointsOf(const Options& options, std::vector<Endpoint>* endpoints) {
@@ -188,7 +185,7 @@ std::string Server::PortLines() const {
 memcache::ServerInfo Server::Info() {
   memcache::ServerInfo info;
   info.pid = getpid();
-  info.uptime_seconds = static_cast<int64_t>((clock_.NowMs() - started_ms_) / 1000);
+  info.uptime_seconds = static_cast<int64_t>(Elapsed(started_ms_, clock_.NowMs()) / 1000);
   info.wall_seconds = clock_.WallSeconds();
   info.libevent_version = event_get_version();
   rusage usage{};
