@@ -64,9 +64,9 @@ Outcome Version(CommandContext& ctx, const Frame& /*frame*/) {
 // verbosity level → OK; levels above 2 are 2.
 Outcome Verbosity(CommandContext& ctx, const Frame& frame) {
   std::string_view rest = frame.args;
-  const auto level = ParseUint32(NextWord(rest));
+  const auto level = ParseUint64(NextWord(rest));
   if (!level) return Answer(ctx, frame, kBadFormat);
-  ctx.host.SetVerbosity(static_cast<int>(std::min(*level, 2U)));
+  ctx.host.SetVerbosity(static_cast<int>(std::min(*level, uint64_t{2})));
   return Answer(ctx, frame, kOk);
 }
 

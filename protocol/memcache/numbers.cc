@@ -42,19 +42,25 @@ std::optional<uint32_t> ParseUint32(std::string_view text) {
 std::optional<int32_t> ParseInt32(std::string_view text) {
   const bool negative = text.starts_with('-');
   if (negative) text.remove_prefix(1);
-  const auto value = ParseDigits<int32_t>(text, 11);
-  if (!value) return std::nullopt;
-  return negative ? -*value : *value;
+  const auto digits = ParseDigits<int64_t>(text, 11);
+  if (!digits) return std::nullopt;
+  const int64_t value = negative ? -*digits : *digits;
+  using Limits = std::numeric_limits<int32_t>;
+  if (value < Limits::min() || value > Limits::max()) return std::nullopt;
+  return static_cast<int32_t>(value);
 }
 
 std::optional<double> ParseDecimal(std::string_view text) {
   constexpr size_t kMostChars = 32;
-  if (text.empty() || text.size() > kMostChars || text.front() < '0' || text.front() > '9') {
+  if (text.starts_with('+') && !text.starts_with("+-")) text.remove_prefix(1);
+  // Neither "inf" nor "nan".
+  const size_t first = text.find_first_not_of("-.");
+  if (text.size() > kMostChars || first > 2 || text[first] < '0' || text[first] > '9') {
     return std::nullopt;
   }
   double value = 0;
   const char* const end = text.data() + text.size();
-  const auto [stop, error] = std::from_chars(text.data(), end, value, std::chars_format::fixed);
+  const auto [stop, error] = std::from_chars(text.data(), end, value);
   if (error != std::errc() || stop != end) return std::nullopt;
   return value;
 }

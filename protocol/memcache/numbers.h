@@ -23,7 +23,7 @@ std::optional<uint32_t> ParseUint32(std::string_view text);
 // Digits with at most one '-' before them, within 32 bits.
 std::optional<int32_t> ParseInt32(std::string_view text);
 
-// A decimal fraction: not negative, no exponent, nothing behind it.
+// A decimal fraction: with a sign, without digits before its point, with an exponent if need be.
 std::optional<double> ParseDecimal(std::string_view text);
 
 // Slab classes: numbers from 1 to `most` with commas between them.

@@ -70,6 +70,7 @@ inline constexpr std::string_view kBadAgeFactors =
 inline constexpr std::string_view kCrawlerRuns = "ERROR failed to start lru crawler thread\r\n";
 inline constexpr std::string_view kCrawlerDisabled = "CLIENT_ERROR lru crawler disabled\r\n";
 inline constexpr std::string_view kCrawlerBusy = "BUSY currently processing crawler request\r\n";
+inline constexpr std::string_view kCrawlerUnknownError = "ERROR an unknown error happened\r\n";
 inline constexpr std::string_view kBadClassId = "BADCLASS invalid class id\r\n";
 inline constexpr std::string_view kMetadumpNotAllowed = "ERROR metadump not allowed\r\n";
 inline constexpr std::string_view kCachedumpNotAllowed =

@@ -153,6 +153,7 @@ std::string_view ToCrawl(CommandContext& ctx, std::string_view rest) {
 std::string_view Crawl(CommandContext& ctx, std::string_view rest) {
   if (!ctx.store.tuning().crawler.load()) return kCrawlerDisabled;
   const std::string_view which = NextWord(rest);
+  if (which == "hash") return kCrawlerUnknownError;
   if (which != "all" && !ParseClasses(which, ctx.store.ChunkSizes().size())) return kBadClassId;
   return ctx.store.StartCrawl() ? kOk : kCrawlerBusy;
 }

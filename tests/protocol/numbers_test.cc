@@ -30,6 +30,29 @@ TEST_CASE("a value's length leaves room for its line end in 31 bits", "[protocol
   CHECK_FALSE(ParseValueBytes("99999999999"));
 }
 
+TEST_CASE("a decimal fraction is a number, however it is written", "[protocol][numbers]") {
+  CHECK(ParseDecimal("1") == 1.0);
+  CHECK(ParseDecimal(".5") == 0.5);
+  CHECK(ParseDecimal("5.") == 5.0);
+  CHECK(ParseDecimal("-.5") == -0.5);
+  CHECK(ParseDecimal("+1e-1") == 0.1);
+  for (const auto* text :
+       {"", ".", "-", "-.", "+", "--1", "+-1", ".-1", "1x", "1e", "e1", "nan", "inf", "-inf",
+        "0x10", "1e400", "1e-400", " 1", "0.0000000000000000000000000000001"}) {
+    CAPTURE(text);
+    CHECK_FALSE(ParseDecimal(text));
+  }
+}
+
+TEST_CASE("a signed number has 32 bits", "[protocol][numbers]") {
+  CHECK(ParseInt32("-2147483648") == std::numeric_limits<int32_t>::min());
+  CHECK(ParseInt32("2147483647") == std::numeric_limits<int32_t>::max());
+  for (const auto* text : {"", "-", "--1", "+1", "2147483648", "-2147483649", "99999999999"}) {
+    CAPTURE(text);
+    CHECK_FALSE(ParseInt32(text));
+  }
+}
+
 TEST_CASE("client flags have 32 bits", "[protocol][numbers]") {
   CHECK(ParseFlags("4294967295") == 4294967295U);
   CHECK(ParseFlags("+5") == 5U);
