@@ -14,12 +14,17 @@ class Normaliser {
   PlainArguments Run() {
     while (next_ < args_.size() && !done()) {
       const std::string& word = args_[next_++];
-      if (word == "--") break;
+      if (word == "--") {
+        while (next_ < args_.size()) result_.strays.push_back(args_[next_++]);
+        break;
+      }
       if (word.starts_with("--")) {
         Long(word);
       } else if (word.size() > 1 && word[0] == '-') {
         Cluster(word);
-      }  // else a stray word
+      } else {
+        result_.strays.push_back(word);
+      }
     }
     return std::move(result_);
   }
@@ -112,6 +117,12 @@ class Normaliser {
 };
 
 }  // namespace
+
+void WarnOfStrays(const PlainArguments& plain, Options& options) {
+  for (const std::string& word : plain.strays) {
+    options.warnings.push_back("'" + word + "': ignored, it belongs to no flag");
+  }
+}
 
 PlainArguments NormaliseArguments(std::span<const std::string> args) {
   return Normaliser(args).Run();

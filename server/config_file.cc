@@ -86,6 +86,11 @@ Refusal NotASwitch(std::string_view name, std::string_view value) {
   return {kExitUsage, std::string(name) + ": it is yes or no, not '" + std::string(value) + "'"};
 }
 
+// The service manager's business, and not to be changed behind its back.
+void NoDaemonHere(Options& options) {
+  options.warnings.emplace_back("-d: ignored in a file; give it on the command line");
+}
+
 Refusal ApplyOption(const OptionRow& row, std::string_view value, Options& options) {
   if (row.takes_value()) {
     if (value.empty()) {
@@ -96,20 +101,32 @@ Refusal ApplyOption(const OptionRow& row, std::string_view value, Options& optio
   }
   const auto on = ParseSwitch(value);
   if (!on) return NotASwitch(row.name, value);
-  return *on ? row.apply(options, {}) : Refusal{};
+  if (row.name == "daemon") {
+    if (*on) NoDaemonHere(options);
+    return {};
+  }
+  return row.apply(options, *on ? std::string_view() : kSwitchedOff);
 }
 
 Refusal ApplySuboption(const SuboptionRow& row, std::string_view value, Options& options) {
   if (row.value == SuboptionValue::kRequired && value.empty()) {
     return {kExitUsage, std::string(row.name) + ": it needs a value"};
   }
-  if (row.value != SuboptionValue::kNone) return row.apply(options, row, value);
+  using Value = SuboptionValue;
+  if (row.value == Value::kRequired || row.value == Value::kOptional) {
+    return row.apply(options, row, value);
+  }
   const auto on = ParseSwitch(value);
   if (!on) return NotASwitch(row.name, value);
   if (*on) return row.apply(options, row, {});
+  if (row.value == Value::kSwitch) return row.apply(options, row, kSwitchedOff);
   // Off: its opposite, if it has one; otherwise it is off already.
-  const SuboptionRow* opposite = FindSuboption("no_" + std::string(row.name));
-  return opposite == nullptr ? Refusal{} : opposite->apply(options, *opposite, {});
+  constexpr std::string_view kNo = "no_";
+  const SuboptionRow* opposite = row.name.starts_with(kNo)
+                                     ? FindSuboption(row.name.substr(kNo.size()))
+                                     : FindSuboption(std::string(kNo) + std::string(row.name));
+  if (opposite == nullptr || opposite->value == Value::kRequired) return {};
+  return opposite->apply(options, *opposite, {});
 }
 
 // `name = value`, `name value`, `name`.
@@ -130,33 +147,30 @@ Refusal ApplyNamed(std::string_view line, Options& options) {
 }
 
 // Plain words, "--name" or "--name=value".
-Refusal ApplyPlain(const PlainArguments& plain, Options& options) {
+Refusal ApplyPlain(const PlainArguments& plain, bool in_file, Options& options) {
   if (plain.refusal.refused()) return plain.refusal;
   if (!plain.ended_by.empty()) return {kExitUsage, "--" + plain.ended_by + " has no place here"};
+  WarnOfStrays(plain, options);
   for (const std::string& word : plain.words) {
     const size_t equals = word.find('=');
     const std::string name = word.substr(2, equals == std::string::npos ? equals : equals - 2);
     const std::string value = equals == std::string::npos ? "" : word.substr(equals + 1);
     const OptionRow* row = FindOption(name);
     if (row == nullptr) return {kExitUsage, "--" + name + " has no place here"};
+    if (in_file && name == "daemon") {
+      NoDaemonHere(options);
+      continue;
+    }
     if (Refusal refusal = row->apply(options, value); refusal.refused()) return refusal;
   }
   return {};
 }
 
-// One getopt switch, with its value behind it.
-Refusal ApplySwitches(std::string_view line, Options& options) {
-  if (line == "-d" || line == "--daemon") {
-    options.warnings.emplace_back("-d: ignored in a file; give it on the command line");
-    return {};
-  }
-  return ApplyPlain(NormaliseArguments(Words(line)), options);
-}
-
 Refusal ApplyLine(std::string_view line, Options& options) {
   line = Trimmed(WithoutComment(Trimmed(line)));
   if (line.empty()) return {};
-  return line.front() == '-' ? ApplySwitches(line, options) : ApplyNamed(line, options);
+  if (line.front() != '-') return ApplyNamed(line, options);
+  return ApplyPlain(NormaliseArguments(Words(line)), /*in_file=*/true, options);
 }
 
 // Up to kMaxConfigBytes + 1 bytes, so that a longer one can be told.
@@ -252,7 +266,10 @@ Refusal ApplyEnvironment(const Environment& environment, Options& options) {
   }
   Refusal refusal = Lookup(environment, "MEMCACHED_EXTRA_FLAGS", &value);
   if (refusal.refused()) return refusal;
-  refusal = At("MEMCACHED_EXTRA_FLAGS", ApplyPlain(NormaliseArguments(Words(value)), options));
+  refusal = At("MEMCACHED_EXTRA_FLAGS",
+               ApplyPlain(NormaliseArguments(Words(value)), /*in_file=*/false, options));
+  if (refusal.refused()) return refusal;
+  refusal = Lookup(environment, "MEMCACHED_SASL_PWDB", &options.sasl_password_file);
   if (refusal.refused()) return refusal;
   // Ignoring it would leave a server open that its owner thinks closed.
   refusal = Lookup(environment, "MEMCACHED_PASSWORD", &value);

@@ -192,9 +192,6 @@ int Serve(Options options, InheritedSockets inherited, Daemon& daemon) {
   (void)TheLog().Start();  // without a thread of its own it works on
   SystemClock clock;
   const std::string pid_path = options.pid_file;
-  if (const char* path = getenv("MEMCACHED_SASL_PWDB"); path != nullptr) {
-    options.sasl_password_file = path;
-  }
   if (const Refusal refusal = OpenMemoryFile(options); refusal.refused()) return Fail(refusal);
   ServerTuning tuning;
   tuning.on_shutdown = [](bool graceful) { kill(getpid(), graceful ? SIGUSR1 : SIGINT); };

@@ -63,13 +63,13 @@ std::optional<uint64_t> ParseBytes(std::string_view text, uint64_t unit) {
 }
 
 std::string NotANumber(std::string_view what, std::string_view text) {
-  std::string line = std::string(what) + ": '" + std::string(text) + "' is not a number";
+  const std::string line = std::string(what) + ": '" + std::string(text) + "'";
   int64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error == std::errc() && end != text.data()) {
-    line += "; did you mean " + std::to_string(value) + "?";
-  }
-  return line;
+  const char* const last = text.data() + text.size();
+  const auto [end, error] = std::from_chars(text.data(), last, value);
+  if (end == last && end != text.data()) return line + " is out of range";
+  if (error != std::errc()) return line + " is not a number";
+  return line + " is not a number; did you mean " + std::to_string(value) + "?";
 }
 
 }  // namespace larder::server

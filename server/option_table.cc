@@ -15,8 +15,10 @@ Refusal ToInt(std::string_view flag, std::string_view text, int64_t least, std::
               int* out) {
   const auto value = ParseInteger(text);
   if (!value) return Usage(NotANumber(flag, text));
-  if (*value < least || *value > std::numeric_limits<int>::max()) {
-    return Failure(std::string(flag) + ": " + std::string(rule));
+  if (*value < least) return Failure(std::string(flag) + ": " + std::string(rule));
+  constexpr int kMost = std::numeric_limits<int>::max();
+  if (*value > kMost) {
+    return Failure(std::string(flag) + ": more than " + std::to_string(kMost));
   }
   *out = static_cast<int>(*value);
   return {};
@@ -165,32 +167,53 @@ Refusal SetNapiIds(Options& options, std::string_view text) {
 }
 
 // Switches.
-Refusal SetDaemon(Options& o, std::string_view) { return o.daemon = true, Refusal{}; }
-Refusal SetCoreDumps(Options& o, std::string_view) { return o.core_dumps = true, Refusal{}; }
-Refusal SetLockMemory(Options& o, std::string_view) {
-  return o.store.lock_memory = true, Refusal{};
+Refusal Switch(bool* what, std::string_view value) {
+  *what = value != kSwitchedOff;
+  return {};
 }
-Refusal SetNoEvictions(Options& o, std::string_view) { return o.store.evict = false, Refusal{}; }
-Refusal SetNoCas(Options& o, std::string_view) { return o.store.use_cas = false, Refusal{}; }
-Refusal SetNoFlush(Options& o, std::string_view) { return o.flush_enabled = false, Refusal{}; }
-Refusal SetNoDump(Options& o, std::string_view) { return o.dump_enabled = false, Refusal{}; }
-Refusal SetTls(Options& o, std::string_view) { return o.tls.enabled = true, Refusal{}; }
-Refusal SetSasl(Options& o, std::string_view) { return o.sasl = true, Refusal{}; }
+Refusal SwitchOff(bool* what, std::string_view value) {
+  *what = value == kSwitchedOff;
+  return {};
+}
+Refusal SetDaemon(Options& o, std::string_view value) { return Switch(&o.daemon, value); }
+Refusal SetCoreDumps(Options& o, std::string_view value) { return Switch(&o.core_dumps, value); }
+Refusal SetLockMemory(Options& o, std::string_view value) {
+  return Switch(&o.store.lock_memory, value);
+}
+Refusal SetNoEvictions(Options& o, std::string_view value) {
+  return SwitchOff(&o.store.evict, value);
+}
+Refusal SetNoCas(Options& o, std::string_view value) { return SwitchOff(&o.store.use_cas, value); }
+Refusal SetNoFlush(Options& o, std::string_view value) {
+  return SwitchOff(&o.flush_enabled, value);
+}
+Refusal SetNoDump(Options& o, std::string_view value) { return SwitchOff(&o.dump_enabled, value); }
+Refusal SetTls(Options& o, std::string_view value) { return Switch(&o.tls.enabled, value); }
+Refusal SetSasl(Options& o, std::string_view value) { return Switch(&o.sasl, value); }
+Refusal SetNoWatch(Options& o, std::string_view value) {
+  return SwitchOff(&o.watch_enabled, value);
+}
+Refusal SetLargePages(Options& o, std::string_view value) {
+  return Switch(&o.store.preallocate, value);
+}
+Refusal SetShutdown(Options& o, std::string_view value) {
+  return Switch(&o.shutdown_enabled, value);
+}
+Refusal MoreVerbose(Options& o, std::string_view value) {
+  if (value == kSwitchedOff) {
+    o.verbosity = 0;
+  } else if (o.verbosity < 3) {
+    ++o.verbosity;
+  }
+  return {};
+}
+
 Refusal SetPasswordFile(Options& o, std::string_view text) {
   if (text.empty()) return Usage("-Y: the path of the file is missing");
   return o.password_file = text, Refusal{};
 }
-Refusal SetNoWatch(Options& o, std::string_view) { return o.watch_enabled = false, Refusal{}; }
-Refusal SetLargePages(Options& o, std::string_view) {
-  return o.store.preallocate = true, Refusal{};
-}
 Refusal SetUser(Options& o, std::string_view text) { return o.user = text, Refusal{}; }
 Refusal SetPidFile(Options& o, std::string_view text) { return o.pid_file = text, Refusal{}; }
-Refusal MoreVerbose(Options& o, std::string_view) {
-  if (o.verbosity < 3) ++o.verbosity;
-  return {};
-}
-Refusal SetShutdown(Options& o, std::string_view) { return o.shutdown_enabled = true, Refusal{}; }
 // -h, -i and -V end the run before any row is applied.
 Refusal Nothing(Options& /*options*/, std::string_view /*text*/) { return {}; }
 

@@ -27,6 +27,9 @@ inline constexpr OptionGroup kOptionGroups[] = {
 };
 [[nodiscard]] std::string_view GroupTitle(OptionGroup group);
 
+// The value of a flag without argument that a configuration takes back.
+inline constexpr std::string_view kSwitchedOff = "no";
+
 struct OptionRow {
   char letter;                // '\0': it has only a long name
   std::string_view name;      // the long one
@@ -35,7 +38,8 @@ struct OptionRow {
   std::string_view help;
   std::string_view fallback;  // the default, as it would be typed; may be empty
   std::string_view example;   // may be empty
-  // Takes one occurrence into `options`; `value` is empty for a flag without argument.
+  // Takes one occurrence into `options`; `value` of a flag without argument is empty, or
+  // kSwitchedOff.
   Refusal (*apply)(Options& options, std::string_view value);
 
   [[nodiscard]] bool takes_value() const { return !argument.empty(); }
@@ -43,7 +47,8 @@ struct OptionRow {
 
 [[nodiscard]] std::span<const OptionRow> OptionRows();
 
-enum class SuboptionValue : uint8_t { kNone, kRequired, kOptional };
+// kSwitch has no value either, but kSwitchedOff; kNone may have an opposite of its own, no_<name>.
+enum class SuboptionValue : uint8_t { kNone, kSwitch, kRequired, kOptional };
 
 struct SuboptionRow {
   std::string_view name;

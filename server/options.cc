@@ -209,6 +209,7 @@ ParsedCommandLine ParseCommandLine(std::span<const std::string> args,
   if (plain.ended_by == "license") return result.out = LicenceText(), result;
   if (plain.ended_by == "version") return result.out = VersionText(), result;
 
+  WarnOfStrays(plain, result.options);
   Refusal refusal = ApplyBelow(plain.words, environment, result.options);
   if (!refusal.refused()) refusal = Apply(plain.words, result.options);
   if (!refusal.refused()) refusal = Check(result.options);

@@ -115,8 +115,9 @@ using Environment = std::function<const char*(const char* name)>;
 
 // `args` without the program's name.  Accepts what getopt_long does: clusters, values attached or
 // apart (also inside one element, "-m 64"), unambiguous prefixes of long names, repetitions (the
-// last wins), words that belong to nothing (ignored).  Flags win over the environment, and that
-// over the files of --config.  Starts nothing, and touches no files but those.
+// last wins), words that belong to nothing (ignored, with a warning).  Flags win over the
+// environment, and that over the files of --config.  Starts nothing, and touches no files but
+// those.
 [[nodiscard]] ParsedCommandLine ParseCommandLine(std::span<const std::string> args,
                                                  const Environment& environment = {});
 

@@ -181,8 +181,9 @@ Refusal SlabChunkMax(Options& o, const SuboptionRow& row, std::string_view text)
   o.store.max_chunk_bytes = static_cast<size_t>(*bytes);
   return {};
 }
-Refusal NoChunkedItems(Options& o, const SuboptionRow&, std::string_view) {
-  return o.store.max_chunk_bytes = kPageBytes, Refusal{};
+Refusal NoChunkedItems(Options& o, const SuboptionRow&, std::string_view value) {
+  o.store.max_chunk_bytes = value == kSwitchedOff ? StoreOptions{}.max_chunk_bytes : kPageBytes;
+  return {};
 }
 Refusal IdleTimeout(Options& o, const SuboptionRow& row, std::string_view text) {
   return ToInt(row, text, 0, kMaxInt / 1000, &o.idle_timeout_seconds);
@@ -217,11 +218,17 @@ Refusal ReadBufLimit(Options& o, const SuboptionRow& row, std::string_view text)
   }
   return refusal;
 }
-Refusal TrackSizes(Options& o, const SuboptionRow&, std::string_view) {
-  return o.store.track_sizes = true, Refusal{};
+// A switch that a configuration can take back.
+Refusal Switch(bool* what, std::string_view value) {
+  *what = value != kSwitchedOff;
+  return {};
+}
+Refusal TrackSizes(Options& o, const SuboptionRow&, std::string_view value) {
+  return Switch(&o.store.track_sizes, value);
 }
 Refusal Modern(Options&, const SuboptionRow&, std::string_view) { return {}; }
-Refusal DebugCommands(Options& o, const SuboptionRow& row, std::string_view) {
+Refusal DebugCommands(Options& o, const SuboptionRow& row, std::string_view value) {
+  if (value == kSwitchedOff) return o.debug_commands = false, Refusal{};
   o.debug_commands = true;
   o.warnings.push_back(Flag(row) + ": clients can move the clock, for tests only");
   return {};
@@ -269,11 +276,11 @@ Refusal TlsVerifyMode(Options& o, const SuboptionRow& row, std::string_view text
 Refusal TlsWriteBuffer(Options& o, const SuboptionRow& row, std::string_view text) {
   return ToInt(row, text, 1, 1024, &o.tls.wbuf_kb);
 }
-Refusal TlsSessionCache(Options& o, const SuboptionRow&, std::string_view) {
-  return o.tls.session_cache = true, Refusal{};
+Refusal TlsSessionCache(Options& o, const SuboptionRow&, std::string_view value) {
+  return Switch(&o.tls.session_cache, value);
 }
-Refusal TlsKernel(Options& o, const SuboptionRow&, std::string_view) {
-  return o.tls.kernel_tls = true, Refusal{};
+Refusal TlsKernel(Options& o, const SuboptionRow&, std::string_view value) {
+  return Switch(&o.tls.kernel_tls, value);
 }
 Refusal TlsMinVersion(Options& o, const SuboptionRow& row, std::string_view text) {
   return ToInt(row, text, 0, 3, &o.tls.min_version);
@@ -283,6 +290,7 @@ Refusal NoProxy(Options&, const SuboptionRow& row, std::string_view) {
 }
 
 constexpr auto kNone = SuboptionValue::kNone;
+constexpr auto kSwitch = SuboptionValue::kSwitch;
 constexpr auto kRequired = SuboptionValue::kRequired;
 constexpr auto kOptional = SuboptionValue::kOptional;
 
@@ -293,7 +301,7 @@ constexpr SuboptionRow kSuboptions[] = {
     {"idle_timeout", kRequired, "seconds after which an idle client is dropped; 0: never", "0", IdleTimeout},
     {"no_idle_timeout", kNone, "", "", NoIdleTimeout},
     {"udp_reply_limit", kRequired, "bytes; a longer reply to one datagram becomes an error", "64k", UdpReplyLimit},
-    {"track_sizes", kNone, "collect what `stats sizes` shows", "off", TrackSizes},
+    {"track_sizes", kSwitch, "collect what `stats sizes` shows", "off", TrackSizes},
     {"hot_lru_pct", kRequired, "share of memory for HOT, percent", "20", HotPercent},
     {"warm_lru_pct", kRequired, "share of memory for WARM, percent", "40", WarmPercent},
     {"hot_max_factor", kRequired, "HOT items older than this times COLD's age move on", "0.2", HotFactor},
@@ -314,9 +322,9 @@ constexpr SuboptionRow kSuboptions[] = {
     {"slab_automove_freeratio", kRequired, "", "", AutomoveFreeratio},
     {"slab_sizes", kRequired, "chunk sizes instead of -f, as in 100-200-400", "", SlabSizes},
     {"slab_chunk_max", kRequired, "largest chunk, kilobytes (above 1024: bytes)", "64", SlabChunkMax},
-    {"no_chunked_items", kNone, "chunks of up to a whole page", "", NoChunkedItems},
+    {"no_chunked_items", kSwitch, "chunks of up to a whole page", "", NoChunkedItems},
     {"modern", kNone, "of no effect: the default", "", Modern},
-    {"debug_commands", kNone, "", "", DebugCommands},
+    {"debug_commands", kSwitch, "", "", DebugCommands},
     {"no_modern", kNone, "the defaults of memcached 1.4", "", NoModern},
     {"hashpower", kRequired, "accepted; the index grows by itself", "0", Hashpower},
     {"hash_algorithm", kRequired, "accepted; always xxh3", "xxh3", HashAlgorithm},
@@ -356,9 +364,9 @@ constexpr SuboptionRow kSuboptions[] = {
     {"ssl_ca_cert", kRequired, "file of those that vouch for clients, PEM", "", TlsText<&TlsOptions::ca_cert>},
     {"ssl_ciphers", kRequired, "ciphers allowed, cut at colons", "", TlsText<&TlsOptions::ciphers>},
     {"ssl_min_version", kRequired, "least TLS version: 0 to 3 for 1.0 to 1.3", "2", TlsMinVersion},
-    {"ssl_session_cache", kNone, "remember sessions for clients that resume without tickets", "off", TlsSessionCache},
+    {"ssl_session_cache", kSwitch, "remember sessions for clients that resume without tickets", "off", TlsSessionCache},
     {"ssl_wbuf_size", kRequired, "kilobytes of small replies put into one TLS record; at most 16 count", "16", TlsWriteBuffer},
-    {"ssl_kernel_tls", kNone, "let the kernel encrypt where it can", "off", TlsKernel},
+    {"ssl_kernel_tls", kSwitch, "let the kernel encrypt where it can", "off", TlsKernel},
     {"proxy_config", kRequired, "refused, like all proxy_*: there is no proxy mode", "", NoProxy},
     {"proxy_arg", kRequired, "", "", NoProxy},
     {"proxy_uring", kNone, "", "", NoProxy},
@@ -376,7 +384,8 @@ Refusal ApplyOne(Options& options, std::string_view text) {
     if (row.value == kRequired && value.empty()) {
       return {kExitFailure, Flag(row) + " needs a value: -o " + std::string(row.name) + "=..."};
     }
-    return row.apply(options, row, row.value == kNone ? std::string_view() : value);
+    const bool takes_value = row.value == kRequired || row.value == kOptional;
+    return row.apply(options, row, takes_value ? value : std::string_view());
   }
   return {kExitFailure, "Illegal suboption \"" + std::string(text) + "\""};
 }

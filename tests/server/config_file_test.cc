@@ -7,6 +7,7 @@
 #include <fstream>
 #include <map>
 #include <random>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -78,6 +79,48 @@ TEST_CASE("a configuration names flags and suboptions by their long names", "[se
   CHECK_FALSE(options.store.crawler);
   CHECK(options.store.warm_percent == 30);
   CHECK(options.store.temporary_ttl_seconds == 9);
+}
+
+TEST_CASE("a switch can be taken back, the last line counts", "[server][config]") {
+  const char* const switches[] = {
+      "disable-evictions", "disable-cas",     "lock-memory",       "enable-largepages",
+      "enable-sasl",       "enable-ssl",      "disable-flush-all", "disable-dumping",
+      "disable-watch",     "enable-shutdown", "enable-coredumps",  "verbose",
+      "track_sizes",       "lru_crawler",     "no_lru_crawler",    "no_slab_automove",
+      "no_chunked_items",  "ssl_kernel_tls",  "ssl_session_cache", "no_maxconns_fast",
+  };
+  const auto shown = [](const Options& o) {
+    const StoreOptions& s = o.store;
+    std::ostringstream out;
+    for (const bool is :
+         {s.evict, s.use_cas, s.lock_memory, s.preallocate, o.sasl, o.tls.enabled, o.flush_enabled,
+          o.dump_enabled, o.watch_enabled, o.shutdown_enabled, o.core_dumps, s.track_sizes,
+          s.crawler, o.tls.kernel_tls, o.tls.session_cache, o.maxconns_fast}) {
+      out << is;
+    }
+    out << ' ' << o.verbosity << ' ' << s.automove << ' ' << s.max_chunk_bytes;
+    return out.str();
+  };
+  for (const std::string name : switches) {
+    CAPTURE(name);
+    const std::string on = shown(Accept(name));
+    const std::string off = shown(Accept(name + " = no"));
+    if (name != "lru_crawler") CHECK(shown(Options{}) != on);
+    CHECK(on != off);
+    CHECK(shown(Accept(name + "\n" + name + " = no")) == off);
+    CHECK(shown(Accept(name + " = off\n" + name + " = yes")) == on);
+  }
+}
+
+TEST_CASE("no file puts the server into the background", "[server][config]") {
+  for (const char* line : {"-d", "--daemon", "-d -vv", "-vd", "daemon", "daemon = yes"}) {
+    CAPTURE(line);
+    const Options options = Accept(line);
+    CHECK_FALSE(options.daemon);
+    REQUIRE(options.warnings.size() == 1);
+    CHECK_THAT(options.warnings[0], Catch::StartsWith("-d: ignored"));
+  }
+  CHECK(Accept("daemon = no").warnings.empty());
 }
 
 TEST_CASE("Debian's memcached.conf is read as it stands", "[server][config]") {
@@ -189,6 +232,7 @@ TEST_CASE("the variables of container images are understood", "[server][config]"
       {"MEMCACHED_CACHE_SIZE_FILE", file.path()},
       {"MEMCACHED_MAX_ITEM_SIZE", "2m"},
       {"MEMCACHED_EXTRA_FLAGS", "-vv -o idle_timeout=5"},
+      {"MEMCACHED_SASL_PWDB", "/etc/larder/users"},
       {"MEMCACHED_PORT", "tcp://10.0.0.1:11211"},  // a service of Kubernetes: not for us
   };
   Options options;
@@ -200,6 +244,7 @@ TEST_CASE("the variables of container images are understood", "[server][config]"
   CHECK(options.store.max_item_bytes == 2 * kMiB);
   CHECK(options.verbosity == 2);
   CHECK(options.idle_timeout_seconds == 5);
+  CHECK(options.sasl_password_file == "/etc/larder/users");
   SECTION("a wrong one is named") {
     variables["MEMCACHED_THREADS"] = "many";
     refusal = ApplyEnvironment(From(variables), options);

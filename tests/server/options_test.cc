@@ -121,6 +121,9 @@ TEST_CASE("what cannot be done is refused with memcached's exit code", "[server]
       {{"-o", "bogus=1"}, 1, "Illegal suboption \"bogus=1\""},
       {{"-o", "hashpower"}, 1, "needs a value"},
       {{"-o", "hashpower="}, 1, "needs a value"},
+      {{"-c", "99999999999"}, 1, "-c: more than 2147483647"},
+      {{"-I", "-5"}, 64, "-I: '-5' is out of range"},
+      {{"-t", "3x"}, 64, "-t: '3x' is not a number; did you mean 3?"},
       {{"-o", "hashpower=99"}, 1, "hashpower"},
       {{"-o", "slab_automove=7"}, 1, "slab_automove"},
       {{"-o", "idle_timeout=-3"}, 1, "idle_timeout"},
@@ -190,6 +193,14 @@ TEST_CASE("what has no meaning here yet is accepted, with a word where it matter
   CHECK_FALSE(options.store.segmented);
   CHECK(options.store.crawler);
   CHECK(options.warnings.size() >= 6);
+}
+
+TEST_CASE("words that belong to no flag are ignored, and told", "[server][options]") {
+  const Options options = Accept({"junk", "-p", "11311", "more", "--", "-p", "1"});
+  CHECK(options.port == 11311);
+  REQUIRE(options.warnings.size() == 4);
+  CHECK(options.warnings[0] == "'junk': ignored, it belongs to no flag");
+  CHECK(options.warnings[2] == "'-p': ignored, it belongs to no flag");
 }
 
 TEST_CASE("help, licence and version end the run, the first of them wins", "[server][options]") {
