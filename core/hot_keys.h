@@ -26,7 +26,7 @@ namespace larder {
 class KeySketch {
  public:
   static constexpr size_t kCounters = 256;
-  static constexpr uint32_t kOneIn = 64;  // on average
+  static constexpr uint32_t kOneIn = 512;  // on average
 
   struct Counter {
     std::string key;

@@ -23,12 +23,14 @@
 
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <string_view>
 
+#include "core/base/bytes.h"
 #include "core/memory/chunk.h"
 #include "core/store.h"
 
@@ -159,10 +161,12 @@ class Item {
 
   // A new small value with the same options as before.  REQUIRES: it fits the chunk.
   void Rewrite(uint32_t flags, Deadline deadline, std::string_view value) {
-    if (has(kHasFlags)) std::memcpy(Option(kHasFlags), &flags, sizeof flags);
-    if (has(kHasDeadline)) set_deadline(deadline);
+    const auto options = static_cast<uint16_t>(bits() & kOptionMask);
+    if ((options & kHasFlags) != 0) std::memcpy(Option(kHasFlags), &flags, sizeof flags);
+    if ((options & kHasDeadline) != 0) set_deadline(deadline);
     value_bytes_ = static_cast<uint16_t>(value.size());
-    if (!value.empty()) std::memcpy(value_data(), value.data(), value.size());
+    char* const to = Base() + kHeaderBytes + OptionBytes(options) + key_bytes_;
+    CopyBytes(to, value.data(), value.size());
   }
 
   [[nodiscard]] uint16_t bits() const { return bits_.load(std::memory_order_relaxed); }
@@ -219,6 +223,9 @@ class Item {
   [[nodiscard]] uint8_t key_bytes() const { return key_bytes_; }
   [[nodiscard]] char* key_data() { return Base() + KeyOffset(); }
   [[nodiscard]] std::string_view key() const { return {Base() + KeyOffset(), key_bytes_}; }
+  [[nodiscard]] bool HasKey(std::string_view key) const {
+    return key.size() == key_bytes_ && SameBytes(Base() + KeyOffset(), key.data(), key.size());
+  }
   [[nodiscard]] LargeHeader* large() { return reinterpret_cast<LargeHeader*>(Base() + LargeAt()); }
   [[nodiscard]] const LargeHeader* large() const {
     return reinterpret_cast<const LargeHeader*>(Base() + LargeAt());
@@ -240,16 +247,25 @@ class Item {
   }
   // Of its own chunk and all pieces' payload: what statistics call the item's size.
   [[nodiscard]] size_t total_bytes() const {
-    return shape().bytes() + (has(kLarge) ? large()->value_bytes : 0);
+    if (has(kLarge)) return LargeAt() + sizeof(LargeHeader) + large()->value_bytes;
+    return KeyOffset() + key_bytes_ + value_bytes_;
   }
 
-  static constexpr size_t OptionBytes(uint16_t options) {
-    return ((options & kHasCas) != 0 ? 8U : 0U) + ((options & kHasFlags) != 0 ? 4U : 0U) +
-           ((options & kHasDeadline) != 0 ? kDeadlineBytes : 0U);
-  }
+  // Of the options in `options`, which are kOptionMask's bits.
+  static constexpr size_t OptionBytes(uint16_t options) { return kOptionBytes[options]; }
   static constexpr size_t AlignUp(size_t bytes) { return (bytes + 7) & ~size_t{7}; }
 
  private:
+  static constexpr std::array<uint8_t, kOptionMask + 1> kOptionBytes = [] {
+    std::array<uint8_t, kOptionMask + 1> bytes{};
+    for (unsigned options = 0; options <= kOptionMask; ++options) {
+      bytes[options] = static_cast<uint8_t>(((options & kHasCas) != 0 ? 8 : 0) +
+                                            ((options & kHasFlags) != 0 ? 4 : 0) +
+                                            ((options & kHasDeadline) != 0 ? kDeadlineBytes : 0));
+    }
+    return bytes;
+  }();
+
   [[nodiscard]] char* Base() { return reinterpret_cast<char*>(this); }
   [[nodiscard]] const char* Base() const { return reinterpret_cast<const char*>(this); }
   [[nodiscard]] size_t KeyOffset() const {

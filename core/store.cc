@@ -21,21 +21,19 @@ IndexStripe::Slot Store::Impl::FindHandle(Stripe& stripe, uint64_t hash, Handle 
   return stripe.index.Find(hash, [&](Handle other) { return other == handle; });
 }
 
-IndexStripe::Slot Store::Impl::FindLive(OpContext& ctx, Stripe& stripe, const Key& key,
-                                        bool count_read) {
-  const IndexStripe::Slot slot = stripe.index.Find(
-      key.hash, [&](Handle handle) { return ItemAt(handle)->key() == key.bytes; });
+IndexStripe::Slot Store::Impl::FindDead(OpContext& ctx, Stripe& stripe, const Key& key,
+                                        IndexStripe::Slot slot, bool count_read) {
   Item* item = slot ? ItemAt(slot.handle()) : nullptr;
   const bool flushed = slot && Flushed(*item);
   const bool live = slot && !flushed && !Expired(*item, ctx.now);
-  if (ctx.IsWatched(kFetchers)) [[unlikely]] {
+  if (ctx.IsWatched(kFetchers)) {
     NoteFetch(ctx, key.bytes, Fetched(static_cast<bool>(slot), live, flushed), item,
               slot ? slot.handle() : kNoChunk);
   }
   if (!slot || live) return slot;
   if (count_read) ctx.stats->Add(flushed ? ThreadCounter::get_flushed : ThreadCounter::get_expired);
   if (!item->has(kFetched)) {
-    ctx.stats->Add(ClassCounter::expired_unfetched, LruClassOf(slot.handle()).id());
+    ctx.stats->Add(ClassCounter::expired_unfetched, LruClassIdOf(slot.handle()));
   }
   Unlink(ctx, stripe, key.hash, slot);
   return {};
@@ -45,16 +43,6 @@ void Store::Impl::Unlink(OpContext& ctx, Stripe& stripe, uint64_t hash, IndexStr
   const Handle handle = slot.handle();
   stripe.index.Remove(hash, slot);
   Detach(ctx, handle, /*keep_chunk=*/false);
-}
-
-Segment Store::Impl::FirstSegment(Deadline deadline, TimeMs now) const {
-  if (!tuning_.segmented.load(std::memory_order_relaxed)) return Segment::kCold;
-  const int64_t temporary = tuning_.temporary_ttl_seconds.load(std::memory_order_relaxed);
-  if (temporary >= 0 && deadline != kNever) {
-    const auto ttl_ms = static_cast<uint64_t>(temporary) * 1000;
-    if (deadline <= now + ttl_ms) return Segment::kTemp;
-  }
-  return Segment::kHot;
 }
 
 void Store::Impl::CountLinked(OpContext& ctx, const Item& item, size_t class_id) {
@@ -101,7 +89,7 @@ Item* Store::Impl::BuildItem(Handle chunk, const Item::Shape& shape, std::string
   Item* item = ItemAt(chunk);
   const auto epoch = static_cast<uint32_t>(epoch_.load(std::memory_order_acquire));
   item->Init(shape, Ticks::At(now), epoch, deadline);
-  std::copy(key.begin(), key.end(), item->key_data());
+  CopyBytes(item->key_data(), key.data(), key.size());
   return item;
 }
 
@@ -123,7 +111,7 @@ std::optional<DeleteResult> Store::Impl::DeleteLocked(OpContext& ctx, Stripe& st
   }
   if (request.drop_value) return DropValue(ctx, stripe, source, request, slot);
   if (!request.mark_stale) {
-    ctx.stats->Add(ClassCounter::delete_hits, LruClassOf(slot.handle()).id());
+    ctx.stats->Add(ClassCounter::delete_hits, LruClassIdOf(slot.handle()));
     if (ctx.IsWatched(kDeletions)) NoteDelete(ctx, slot.handle(), request.command);
     Unlink(ctx, stripe, request.key.hash, slot);
     return DeleteResult::kDeleted;
@@ -137,7 +125,7 @@ std::optional<DeleteResult> Store::Impl::DeleteLocked(OpContext& ctx, Stripe& st
   item->ClearBits(kTokenSent);
   item->SetBits(kStale);
   item->set_cas(NextCas(stripe, request.new_cas));
-  ctx.stats->Add(ClassCounter::delete_hits, LruClassOf(slot.handle()).id());
+  ctx.stats->Add(ClassCounter::delete_hits, LruClassIdOf(slot.handle()));
   return DeleteResult::kDeleted;
 }
 
@@ -157,7 +145,7 @@ std::optional<DeleteResult> Store::Impl::DropValue(OpContext& ctx, Stripe& strip
     if (source.exhausted()) return DeleteResult::kOutOfMemory;
     return std::nullopt;
   }
-  ctx.stats->Add(ClassCounter::delete_hits, LruClassOf(slot.handle()).id());
+  ctx.stats->Add(ClassCounter::delete_hits, LruClassIdOf(slot.handle()));
   Item* item = BuildItem(chunk, shape, request.key.bytes, ctx.now, deadline);
   const uint16_t kept = ItemAt(slot.handle())->bits() & kBinaryKey;
   item->SetBits(static_cast<uint16_t>(kept | (request.mark_stale ? kStale : 0)));
@@ -206,7 +194,7 @@ bool Store::Impl::FlushedSince(Item& item, uint64_t now) {
   return false;
 }
 
-void Store::Impl::ApplyPendingFlush(OpContext& ctx) {
+void Store::Impl::ApplyFlush(OpContext& ctx) {
   TimeMs at = flush_at_.load(std::memory_order_relaxed);
   if (at == 0 || at > ctx.now) return;
   if (!flush_at_.compare_exchange_strong(at, 0, std::memory_order_relaxed)) return;
@@ -226,42 +214,6 @@ HotKeys& Store::hot_keys() { return impl_->hot_keys_; }
 const Clock& Store::clock() const { return impl_->clock_; }
 Key Store::MakeKey(std::string_view bytes) const { return impl_->MakeKey(bytes); }
 
-void Store::PrefetchBucket(const Key& key) const ABSL_NO_THREAD_SAFETY_ANALYSIS {
-  impl_->StripeOf(key.hash).index.PrefetchBucket(key.hash);
-}
-
-void Store::PrefetchItem(const Key& key) const ABSL_NO_THREAD_SAFETY_ANALYSIS {
-  const Impl& impl = *impl_;
-  impl_->StripeOf(key.hash).index.PrefetchEntries(key.hash, [&](Handle handle) {
-    const char* item = impl.space().Address(handle);
-    __builtin_prefetch(item);
-    __builtin_prefetch(item + 64);
-  });
-}
-
-ReadResult Store::ReadWith(OpContext& ctx, const Key& key, const ReadOptions& options,
-                           void (*visit)(void*, const ValueView&), void* arg) {
-  const ReadResult result = impl_->Read(ctx, key, options, visit, arg);
-  if (PrefixTable* table = ctx.stats->prefixes()) [[unlikely]] {
-    table->CountGet(key.bytes, result == ReadResult::kHit);
-  }
-  return result;
-}
-
-StoreResult Store::Put(OpContext& ctx, const StoreRequest& request, std::string_view value,
-                       StoreAnswer* answer) {
-  StoreAnswer told;
-  const bool watched = ctx.IsWatched(kMutations);
-  if (watched && answer == nullptr) answer = &told;
-  if (PrefixTable* table = ctx.stats->prefixes()) [[unlikely]]
-    table->CountSet(request.key.bytes);
-  const StoreResult result = impl_->Put(ctx, request, value, answer);
-  if (watched) {
-    impl_->NoteStore(ctx, request, result,
-                     result == StoreResult::kStored ? answer->size : value.size());
-  }
-  return result;
-}
 UploadRefusal Store::BeginUpload(OpContext& ctx, const StoreRequest& request, size_t value_bytes,
                                  std::unique_ptr<Upload>* upload) {
   const UploadRefusal refusal = impl_->BeginUpload(ctx, request, value_bytes, upload);

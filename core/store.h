@@ -166,22 +166,25 @@ class Pin {
   bool is_stuck_ = false;
 };
 
-// An item as a reader sees it, under the key's lock: valid only inside the visitor.
+// An item as a reader sees it, under the key's lock: valid only inside the visitor.  What nearly
+// every reader wants lies ready; the rest is looked up in the item.
 struct ValueView {
-  std::string_view key;
-  uint32_t flags = 0;
-  uint64_t cas = 0;
-  Deadline deadline = kNever;
-  TimeMs last_access = 0;    // before this read, to the second
-  bool was_fetched = false;  // before this read
-  bool binary_key = false;   // stored under a key that the client sent encoded
-  bool stale = false;        // see ReadOptions
-  bool token_sent = false;   // somebody before was told to fetch a new value
-  bool token_won = false;    // this reader is
-  size_t class_id = 0;
-  size_t item_bytes = 0;  // as statistics count them
   size_t size = 0;
   std::string_view bytes;  // the value, when it lies in one piece (always up to kLargeValueBytes)
+  uint32_t flags = 0;
+  uint16_t class_id = 0;
+  uint16_t bits = 0;       // of the item, before this read
+  bool token_won = false;  // this reader is told to fetch a new value
+
+  [[nodiscard]] std::string_view key() const;
+  [[nodiscard]] uint64_t cas() const;
+  [[nodiscard]] Deadline deadline() const;
+  [[nodiscard]] TimeMs IdleMs(TimeMs now) const;  // since the read before this one, to the second
+  [[nodiscard]] bool was_fetched() const;         // before this read
+  [[nodiscard]] bool binary_key() const;          // the client sent the key encoded
+  [[nodiscard]] bool stale() const;               // see ReadOptions
+  [[nodiscard]] bool token_sent() const;          // somebody before was told to fetch a new value
+  [[nodiscard]] size_t item_bytes() const;        // as statistics count them
 
   // Keeps a value of more than kLargeValueBytes for later sending.  REQUIRES: size is that large.
   [[nodiscard]] Pin MakePin() const;
@@ -371,15 +374,18 @@ class Store {
   [[nodiscard]] HotKeys& hot_keys();
 
   [[nodiscard]] Key MakeKey(std::string_view bytes) const;
-  // Two waves for a batch: first the buckets of all keys, then the items behind them.  Hints only.
-  void PrefetchBucket(const Key& key) const;
-  void PrefetchItem(const Key& key) const;
+  // Hashes the keys of a batch, but for empty ones, and has their buckets fetched, then the items
+  // behind them, so that the cache misses overlap.
+  void Prepare(std::span<Key> keys) const;
 
   // On a hit calls `visit` once, under the key's lock: it must be short, and not call the store. An
   // item just created is visited too, but the result is kMiss.  kOutOfMemory: it could not be.
   // Counts cmd_get / touch and the hit or miss.
   template <typename Visitor>
   ReadResult Read(OpContext& ctx, const Key& key, const ReadOptions& options, Visitor&& visit);
+  // The same without any option: the shortest way to a value.
+  template <typename Visitor>
+  ReadResult Read(OpContext& ctx, const Key& key, Visitor&& visit);
 
   // Stores a value given whole; copies it.  `answer` may be null.  kTooLarge and kOutOfMemory
   // delete the old value when the mode is kSet.
@@ -461,8 +467,14 @@ class Store {
   friend class Pin;
   friend struct ValueView;
   // The untyped half of Read: locks, finds, marks, counts; calls `visit(arg, view)` on a hit.
-  ReadResult ReadWith(OpContext& ctx, const Key& key, const ReadOptions& options,
-                      void (*visit)(void* arg, const ValueView& view), void* arg);
+  using Visit = void (*)(void* arg, const ValueView& view);
+  ReadResult ReadWith(OpContext& ctx, const Key& key, const ReadOptions& options, Visit visit,
+                      void* arg);
+  ReadResult ReadPlain(OpContext& ctx, const Key& key, Visit visit, void* arg);
+  template <typename Visitor>
+  static void VisitWith(void* arg, const ValueView& view) {
+    (*static_cast<std::remove_reference_t<Visitor>*>(arg))(view);
+  }
 
   std::unique_ptr<Impl> impl_;
 };
@@ -470,10 +482,12 @@ class Store {
 template <typename Visitor>
 ReadResult Store::Read(OpContext& ctx, const Key& key, const ReadOptions& options,
                        Visitor&& visit) {
-  auto thunk = [](void* arg, const ValueView& view) {
-    (*static_cast<std::remove_reference_t<Visitor>*>(arg))(view);
-  };
-  return ReadWith(ctx, key, options, thunk, &visit);
+  return ReadWith(ctx, key, options, VisitWith<Visitor>, &visit);
+}
+
+template <typename Visitor>
+ReadResult Store::Read(OpContext& ctx, const Key& key, Visitor&& visit) {
+  return ReadPlain(ctx, key, VisitWith<Visitor>, &visit);
 }
 
 }  // namespace larder

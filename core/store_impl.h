@@ -76,15 +76,19 @@ class Store::Impl {
 
   // --- Keys (store.cc) ---
   Key MakeKey(std::string_view bytes) const { return {bytes, hasher_(bytes)}; }
-  Stripe& StripeOf(uint64_t hash) { return stripes_[hash & stripe_mask_]; }
+  Stripe& StripeOf(uint64_t hash) { return stripes_.get()[hash & stripe_mask_]; }
   using Visit = void (*)(void* arg, const ValueView& view);
   ReadResult Read(OpContext& ctx, const Key& key, const ReadOptions& options, Visit visit,
                   void* arg);
+  ReadResult ReadPlain(OpContext& ctx, const Key& key, bool tokens, Visit visit, void* arg);
   DeleteResult Delete(OpContext& ctx, const DeleteRequest& request);
   CounterResult Count(OpContext& ctx, const CounterRequest& request, CounterAnswer* answer);
   bool Touch(OpContext& ctx, const Key& key, Deadline deadline);
   StoreResult Put(OpContext& ctx, const StoreRequest& request, std::string_view value,
                   StoreAnswer* answer);
+  // For those who watch, or count by prefix.
+  StoreResult PutWatched(OpContext& ctx, const StoreRequest& request, std::string_view value,
+                         StoreAnswer* answer);
   void RefuseStore(OpContext& ctx, const StoreRequest& request, StoreResult why);
   bool FlushAll(OpContext& ctx, TimeMs when);
   bool FlushPrefix(OpContext& ctx, std::string_view prefix);
@@ -113,13 +117,18 @@ class Store::Impl {
   size_t SettleClass(size_t class_id);
   [[nodiscard]] size_t ClassFor(size_t bytes) const { return sizes_.ClassFor(bytes); }
   SlabClass& Class(size_t id) { return classes_[id]; }
-  SlabClass& ClassOf(Handle chunk) {
-    return classes_[pages_[space().PageOf(chunk)].class_id.load(std::memory_order_relaxed)];
+  SlabClass& ClassOf(Handle chunk) { return classes_[ClassIdOf(chunk)]; }
+  [[nodiscard]] uint16_t ClassIdOf(Handle chunk) const {
+    return pages_.get()[space().PageOf(chunk)].class_id.load(std::memory_order_relaxed);
   }
   // The class in whose queues the item hangs.
   SlabClass& LruClassOf(Handle item) {
     const Item* it = ItemAt(item);
     return ClassOf(it->has(kLarge) ? it->large()->first_piece : item);
+  }
+  [[nodiscard]] uint16_t LruClassIdOf(Handle item) const {
+    const Item* it = ItemAt(item);
+    return ClassIdOf(it->has(kLarge) ? it->large()->first_piece : item);
   }
   [[nodiscard]] const ChunkSpace& space() const { return pool_.space(); }
   [[nodiscard]] bool TooLarge(size_t key_bytes, size_t value_bytes) const;
@@ -176,7 +185,19 @@ class Store::Impl {
   // --- Under a stripe's lock (store.cc) ---
   // The live item of `key`; a dead one is unlinked on the way.
   IndexStripe::Slot FindLive(OpContext& ctx, Stripe& stripe, const Key& key,
-                             bool count_read = false) ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);
+                             bool count_read = false) ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex) {
+    const IndexStripe::Slot slot = stripe.index.Find(
+        key.hash, [&](Handle handle) { return ItemAt(handle)->HasKey(key.bytes); });
+    if (!ctx.IsWatched(kFetchers)) [[likely]] {
+      if (!slot) return slot;
+      Item& item = *ItemAt(slot.handle());
+      if (!Flushed(item) && !Expired(item, ctx.now)) return slot;
+    }
+    return FindDead(ctx, stripe, key, slot, count_read);
+  }
+  // What FindLive found is dead, or somebody watches.
+  IndexStripe::Slot FindDead(OpContext& ctx, Stripe& stripe, const Key& key, IndexStripe::Slot slot,
+                             bool count_read) ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);
   IndexStripe::Slot FindHandle(Stripe& stripe, uint64_t hash, Handle handle)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);
   [[nodiscard]] bool Expired(const Item& item, TimeMs now) const {
@@ -204,7 +225,14 @@ class Store::Impl {
   // Out of the LRU and the counts; the index knows it no more.  Frees it unless `keep_chunk`.
   void Detach(OpContext& ctx, Handle handle, bool keep_chunk);
   void CountLinked(OpContext& ctx, const Item& item, size_t class_id);
-  [[nodiscard]] Segment FirstSegment(Deadline deadline, TimeMs now) const;
+  // The queue that a new item begins in.
+  [[nodiscard]] Segment FirstSegment(Deadline deadline, TimeMs now) const {
+    if (!tuning_.segmented.load(std::memory_order_relaxed)) return Segment::kCold;
+    const int64_t temporary = tuning_.temporary_ttl_seconds.load(std::memory_order_relaxed);
+    const bool is_short = temporary >= 0 && deadline != kNever &&
+                          deadline <= now + static_cast<uint64_t>(temporary) * 1000;
+    return is_short ? Segment::kTemp : Segment::kHot;
+  }
   void MarkRead(Item& item, TimeMs now);
   // What the mode says to the old item: a result, or nullopt to go on and store.
   std::optional<StoreResult> Decide(OpContext& ctx, const StoreRequest& request, Item* old,
@@ -225,9 +253,10 @@ class Store::Impl {
     return static_cast<uint16_t>((request.binary_key ? kBinaryKey : 0U) |
                                  (stale_over != nullptr ? kStale : 0U) | token);
   }
-  bool FitsInPlace(Handle old_handle, const Item::Shape& shape, Segment first_segment);
-  Item* Overwrite(OpContext& ctx, Stripe& stripe, const StoreRequest& request,
-                  std::string_view value, Handle handle)
+  bool FitsInPlace(const Item& old, size_t old_class, const Item::Shape& shape, size_t class_id,
+                   Segment first_segment);
+  void Overwrite(OpContext& ctx, Stripe& stripe, const StoreRequest& request,
+                 std::string_view value, Item& item, size_t class_id)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);
   [[nodiscard]] size_t ItemShapeBytes(const StoreRequest& request, size_t value_bytes) const;
   StoreResult Concat(OpContext& ctx, const StoreRequest& request, std::string_view value,
@@ -260,14 +289,14 @@ class Store::Impl {
   std::optional<bool> SetDeadline(OpContext& ctx, Stripe& stripe, ChunkSource& source,
                                   uint64_t hash, IndexStripe::Slot* slot, Deadline deadline)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);
-  ReadResult ReadPlain(OpContext& ctx, const Key& key, bool tokens, Visit visit, void* arg);
   std::optional<ReadResult> ReadLocked(OpContext& ctx, Stripe& stripe, ChunkSource& source,
                                        const Key& key, const ReadOptions& options, Visit visit,
                                        void* arg) ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);
   std::optional<ReadResult> Create(OpContext& ctx, Stripe& stripe, ChunkSource& source,
                                    const Key& key, const ReadOptions& options, Visit visit,
                                    void* arg) ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);
-  ValueView ViewOf(const OpContext& ctx, Item* item, size_t class_id);
+  ValueView ViewOf(Item* item, uint16_t class_id);
+  [[nodiscard]] std::string_view OnePiece(const Item& item) const;
   void CountRead(OpContext& ctx, const ReadOptions& options, IndexStripe::Slot slot);
   static ClassCounter HitCounter(const Item& item) {
     return static_cast<ClassCounter>(static_cast<unsigned>(ClassCounter::hits_to_hot) +
@@ -281,7 +310,11 @@ class Store::Impl {
   // A new chunk of `class_id` turned into an item of `shape`, with key; the value is the caller's.
   Item* BuildItem(Handle chunk, const Item::Shape& shape, std::string_view key, TimeMs now,
                   Deadline deadline);
-  void ApplyPendingFlush(OpContext& ctx);
+  void ApplyPendingFlush(OpContext& ctx) {
+    if (flush_at_.load(std::memory_order_relaxed) != 0) [[unlikely]]
+      ApplyFlush(ctx);
+  }
+  void ApplyFlush(OpContext& ctx);
   // REQUIRES: flush_mutex_ is held.
   void BumpEpoch(OpContext& ctx, std::string_view prefix);
   // A whole pass of the crawler has to come before the next flush.

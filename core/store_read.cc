@@ -7,7 +7,7 @@
 namespace larder {
 
 // The first read sets one bit, the second another: an item read once is not yet worth keeping.
-void Store::Impl::MarkRead(Item& item, TimeMs now) {
+inline void Store::Impl::MarkRead(Item& item, TimeMs now) {
   const uint16_t bits = item.bits();
   if ((bits & kFetched) == 0) {
     item.SetBits(kFetched);
@@ -18,50 +18,76 @@ void Store::Impl::MarkRead(Item& item, TimeMs now) {
   if (item.ticks() != ticks) item.set_ticks(ticks);
 }
 
-ValueView Store::Impl::ViewOf(const OpContext& ctx, Item* item, size_t class_id) {
-  const uint16_t bits = item->bits();
-  ValueView view{
-      .key = item->key(),
-      .flags = item->flags(),
-      .cas = item->cas(),
-      .deadline = item->deadline(),
-      // Rounded to whole ticks upwards, so that whole seconds come out whole.
-      .last_access =
-          ctx.now -
-          std::min(ctx.now, TimeMs{Ticks::Age(Ticks::At(ctx.now), item->ticks())} * Ticks::kMs +
-                                Ticks::kMs - 1),
-      .was_fetched = (bits & kFetched) != 0,
-      .binary_key = (bits & kBinaryKey) != 0,
-      .stale = (bits & kStale) != 0,
-      .token_sent = (bits & kTokenSent) != 0,
-      .class_id = class_id,
-      .size = item->value_bytes(),
-      .bytes = {},
-      .store = facade_,
-      .item = item};
-  if ((bits & kLarge) == 0) {
-    view.bytes = item->small_value();
-  } else if (const auto* piece = space().At<Piece>(item->large()->first_piece);
-             piece->next == kNoChunk) {
-    view.bytes = {reinterpret_cast<const char*>(piece) + sizeof(Piece), piece->bytes};
-  }
-  return view;
+inline ValueView Store::Impl::ViewOf(Item* item, uint16_t class_id) {
+  const bool is_large = item->has(kLarge);
+  const std::string_view bytes = is_large ? OnePiece(*item) : item->small_value();
+  return {.size = is_large ? item->value_bytes() : bytes.size(),
+          .bytes = bytes,
+          .flags = item->flags(),
+          .class_id = class_id,
+          .bits = item->bits(),
+          .token_won = false,
+          .store = facade_,
+          .item = item};
 }
 
-ReadResult Store::Impl::Read(OpContext& ctx, const Key& key, const ReadOptions& options,
-                             Visit visit, void* arg) {
-  ApplyPendingFlush(ctx);
-  if (options.plain()) return ReadPlain(ctx, key, options.tokens, visit, arg);
-  return Mutate(ctx, key, [&](Stripe& stripe, ChunkSource& source) {
-    stripe.mutex.AssertHeld();
-    return ReadLocked(ctx, stripe, source, key, options, visit, arg);
-  });
+// The value of a large item, when it has one piece only.
+std::string_view Store::Impl::OnePiece(const Item& item) const {
+  const auto* piece = space().At<Piece>(item.large()->first_piece);
+  if (piece->next != kNoChunk) return {};
+  return {reinterpret_cast<const char*>(piece) + sizeof(Piece), piece->bytes};
+}
+
+[[gnu::flatten]] void Store::Prepare(std::span<Key> keys) const ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  Impl& impl = *impl_;
+  for (Key& key : keys) {
+    if (key.bytes.empty()) continue;
+    key.hash = impl.hasher_(key.bytes);
+    impl.StripeOf(key.hash).index.PrefetchBucket(key.hash);
+  }
+  if (keys.size() < 2) return;  // nothing to overlap with
+  for (const Key& key : keys) {
+    if (key.bytes.empty()) continue;
+    impl.StripeOf(key.hash).index.PrefetchEntries(key.hash, [&](Handle handle) {
+      const char* const item = impl.space().Address(handle);
+      __builtin_prefetch(item);
+      __builtin_prefetch(item + 64);
+    });
+  }
+}
+
+namespace {
+const Item& ItemOf(const ValueView& view) { return *static_cast<const Item*>(view.item); }
+}  // namespace
+
+std::string_view ValueView::key() const { return ItemOf(*this).key(); }
+uint64_t ValueView::cas() const { return ItemOf(*this).cas(); }
+Deadline ValueView::deadline() const { return ItemOf(*this).deadline(); }
+bool ValueView::was_fetched() const { return (bits & kFetched) != 0; }
+bool ValueView::binary_key() const { return (bits & kBinaryKey) != 0; }
+bool ValueView::stale() const { return (bits & kStale) != 0; }
+bool ValueView::token_sent() const { return (bits & kTokenSent) != 0; }
+size_t ValueView::item_bytes() const { return ItemOf(*this).total_bytes(); }
+
+// Rounded to whole ticks upwards, so that whole seconds come out whole.
+TimeMs ValueView::IdleMs(TimeMs now) const {
+  const TimeMs age = Ticks::Age(Ticks::At(now), ItemOf(*this).ticks());
+  return std::min(now, age * Ticks::kMs + Ticks::kMs - 1);
+}
+
+ReadResult Store::ReadWith(OpContext& ctx, const Key& key, const ReadOptions& options, Visit visit,
+                           void* arg) {
+  const ReadResult result = impl_->Read(ctx, key, options, visit, arg);
+  if (PrefixTable* table = ctx.stats->prefixes()) [[unlikely]] {
+    table->CountGet(key.bytes, result == ReadResult::kHit);
+  }
+  return result;
 }
 
 // The way of nearly all reads.
-ReadResult Store::Impl::ReadPlain(OpContext& ctx, const Key& key, bool tokens, Visit visit,
-                                  void* arg) {
-  ctx.stats->Add(ThreadCounter::cmd_get);
+inline ReadResult Store::Impl::ReadPlain(OpContext& ctx, const Key& key, bool tokens, Visit visit,
+                                         void* arg) {
+  ApplyPendingFlush(ctx);
   ctx.SampleKey(key.bytes, key.hash);
   Stripe& stripe = StripeOf(key.hash);
   StripeLock lock(stripe.mutex);
@@ -72,16 +98,35 @@ ReadResult Store::Impl::ReadPlain(OpContext& ctx, const Key& key, bool tokens, V
   }
   const Handle handle = slot.handle();
   Item* item = ItemAt(handle);
-  const size_t class_id = LruClassOf(handle).id();
+  const uint16_t class_id = LruClassIdOf(handle);
   ctx.stats->Add(HitCounter(*item), class_id);
-  ValueView view = ViewOf(ctx, item, class_id);
-  if (tokens && view.stale && !view.token_sent) {
+  ValueView view = ViewOf(item, class_id);
+  if (tokens && view.stale() && !view.token_sent()) {
     view.token_won = true;
     item->SetBits(kTokenSent);
   }
-  MarkRead(*item, ctx.now);
   visit(arg, view);
+  MarkRead(*item, ctx.now);
   return ReadResult::kHit;
+}
+
+[[gnu::flatten]] ReadResult Store::ReadPlain(OpContext& ctx, const Key& key, Visit visit,
+                                             void* arg) {
+  const ReadResult result = impl_->ReadPlain(ctx, key, /*tokens=*/false, visit, arg);
+  if (PrefixTable* table = ctx.stats->prefixes()) [[unlikely]] {
+    table->CountGet(key.bytes, result == ReadResult::kHit);
+  }
+  return result;
+}
+
+ReadResult Store::Impl::Read(OpContext& ctx, const Key& key, const ReadOptions& options,
+                             Visit visit, void* arg) {
+  if (options.plain()) return ReadPlain(ctx, key, options.tokens, visit, arg);
+  ApplyPendingFlush(ctx);
+  return Mutate(ctx, key, [&](Stripe& stripe, ChunkSource& source) {
+    stripe.mutex.AssertHeld();
+    return ReadLocked(ctx, stripe, source, key, options, visit, arg);
+  });
 }
 
 std::optional<ReadResult> Store::Impl::ReadLocked(OpContext& ctx, Stripe& stripe,
@@ -98,16 +143,16 @@ std::optional<ReadResult> Store::Impl::ReadLocked(OpContext& ctx, Stripe& stripe
   CountRead(ctx, options, slot);
   if (!slot) return ReadResult::kMiss;
   Item* item = ItemAt(slot.handle());
-  ValueView view = ViewOf(ctx, item, LruClassOf(slot.handle()).id());
-  view.item_bytes = item->total_bytes();
-  if (options.tokens && !view.token_sent) {
-    const bool ends_soon = options.recache && view.deadline != kNever &&
-                           SecondsLeft(view.deadline, ctx.now) < options.recache_seconds;
-    view.token_won = view.stale || ends_soon;
+  ValueView view = ViewOf(item, LruClassIdOf(slot.handle()));
+  if (options.tokens && !view.token_sent()) {
+    const Deadline deadline = item->deadline();
+    const bool ends_soon = options.recache && deadline != kNever &&
+                           SecondsLeft(deadline, ctx.now) < options.recache_seconds;
+    view.token_won = view.stale() || ends_soon;
     if (view.token_won) item->SetBits(kTokenSent);
   }
-  if (!options.peek) MarkRead(*item, ctx.now);
   visit(arg, view);
+  if (!options.peek) MarkRead(*item, ctx.now);
   return ReadResult::kHit;
 }
 
@@ -131,25 +176,24 @@ std::optional<ReadResult> Store::Impl::Create(OpContext& ctx, Stripe& stripe, Ch
     Free(chunk);
     return ReadResult::kOutOfMemory;
   }
-  ValueView view = ViewOf(ctx, item, ClassOf(chunk).id());
-  view.item_bytes = item->total_bytes();
-  view.token_sent = false;
+  ValueView view = ViewOf(item, LruClassIdOf(chunk));
+  view.bits &= static_cast<uint16_t>(~kTokenSent);
   view.token_won = true;
-  if (!options.peek) MarkRead(*item, ctx.now);
   visit(arg, view);
+  if (!options.peek) MarkRead(*item, ctx.now);
   return ReadResult::kMiss;
 }
 
 void Store::Impl::CountRead(OpContext& ctx, const ReadOptions& options, IndexStripe::Slot slot) {
   if (options.uncounted) return;
   ThreadStats& stats = *ctx.stats;
-  stats.Add(options.touch ? ThreadCounter::cmd_touch : ThreadCounter::cmd_get);
+  if (options.touch) stats.Add(ThreadCounter::cmd_touch);
   if (!slot) {
     stats.Add(options.touch ? ThreadCounter::touch_misses : ThreadCounter::get_misses);
     return;
   }
   stats.Add(options.touch ? ClassCounter::touch_hits : HitCounter(*ItemAt(slot.handle())),
-            LruClassOf(slot.handle()).id());
+            LruClassIdOf(slot.handle()));
 }
 
 // False only when the field's memory is still to be had (then nothing has changed).  When there is
@@ -198,7 +242,7 @@ bool Store::Impl::Touch(OpContext& ctx, const Key& key, Deadline deadline) {
     }
     if (!SetDeadline(ctx, stripe, source, key.hash, &slot, deadline)) return std::nullopt;
     MarkRead(*ItemAt(slot.handle()), ctx.now);
-    ctx.stats->Add(ClassCounter::touch_hits, LruClassOf(slot.handle()).id());
+    ctx.stats->Add(ClassCounter::touch_hits, LruClassIdOf(slot.handle()));
     return true;
   });
 }

@@ -24,8 +24,28 @@ std::optional<uint64_t> ParseCounter(std::string_view text) {
 
 }  // namespace
 
-StoreResult Store::Impl::Put(OpContext& ctx, const StoreRequest& request, std::string_view value,
-                             StoreAnswer* answer) {
+[[gnu::flatten]] StoreResult Store::Put(OpContext& ctx, const StoreRequest& request,
+                                        std::string_view value, StoreAnswer* answer) {
+  if (ctx.IsWatched(kMutations) || ctx.stats->prefixes() != nullptr) [[unlikely]] {
+    return impl_->PutWatched(ctx, request, value, answer);
+  }
+  return impl_->Put(ctx, request, value, answer);
+}
+
+[[gnu::noinline]] StoreResult Store::Impl::PutWatched(OpContext& ctx, const StoreRequest& request,
+                                                      std::string_view value, StoreAnswer* answer) {
+  StoreAnswer told;
+  if (answer == nullptr) answer = &told;
+  if (PrefixTable* table = ctx.stats->prefixes()) table->CountSet(request.key.bytes);
+  const StoreResult result = Put(ctx, request, value, answer);
+  if (ctx.IsWatched(kMutations)) {
+    NoteStore(ctx, request, result, result == StoreResult::kStored ? answer->size : value.size());
+  }
+  return result;
+}
+
+inline StoreResult Store::Impl::Put(OpContext& ctx, const StoreRequest& request,
+                                    std::string_view value, StoreAnswer* answer) {
   ApplyPendingFlush(ctx);
   if (TooLarge(request.key.bytes.size(), value.size())) {
     RefuseStore(ctx, request, StoreResult::kTooLarge);
@@ -43,7 +63,8 @@ StoreResult Store::Impl::Put(OpContext& ctx, const StoreRequest& request, std::s
   return result;
 }
 
-void Store::Impl::RefuseStore(OpContext& ctx, const StoreRequest& request, StoreResult why) {
+[[gnu::noinline]] void Store::Impl::RefuseStore(OpContext& ctx, const StoreRequest& request,
+                                                StoreResult why) {
   ctx.stats->Add(why == StoreResult::kTooLarge ? ThreadCounter::store_too_large
                                                : ThreadCounter::store_no_memory);
   if (request.mode != StoreMode::kSet && !request.refusal_deletes) return;
@@ -91,8 +112,9 @@ std::optional<StoreResult> Store::Impl::PutLocked(OpContext& ctx, Stripe& stripe
                                                   std::string_view value, StoreAnswer* answer) {
   const IndexStripe::Slot old = FindLive(ctx, stripe, request.key);
   const Handle old_handle = old ? old.handle() : kNoChunk;
-  const bool stale = old && StoresStale(request, *ItemAt(old_handle));
-  const Deadline deadline = stale ? ItemAt(old_handle)->deadline() : request.deadline;
+  Item* const old_item = old ? ItemAt(old_handle) : nullptr;
+  const bool stale = old && StoresStale(request, *old_item);
+  const Deadline deadline = stale ? old_item->deadline() : request.deadline;
   const Item::Shape shape{.key_bytes = static_cast<uint8_t>(request.key.bytes.size()),
                           .value_bytes = value.size(),
                           .flags = request.flags,
@@ -100,8 +122,10 @@ std::optional<StoreResult> Store::Impl::PutLocked(OpContext& ctx, Stripe& stripe
                           .has_deadline = deadline != kNever};
   const size_t class_id = ClassFor(shape.bytes());
   Handle chunk = kNoChunk;
+  const size_t old_class = old ? ClassIdOf(old_handle) : 0;
   const bool in_place =
-      old && !stale && FitsInPlace(old_handle, shape, FirstSegment(deadline, ctx.now));
+      old && !stale &&
+      FitsInPlace(*old_item, old_class, shape, class_id, FirstSegment(deadline, ctx.now));
   if (!in_place) {
     chunk = source.Take(class_id, &stripe);
     if (chunk == kNoChunk) {
@@ -110,17 +134,20 @@ std::optional<StoreResult> Store::Impl::PutLocked(OpContext& ctx, Stripe& stripe
     }
   }
   ctx.stats->Add(ClassCounter::cmd_set, class_id);
-  if (const auto refused = Decide(ctx, request, old ? ItemAt(old_handle) : nullptr, old_handle)) {
-    if (chunk != kNoChunk) Free(chunk);
-    return refused;
+  if (request.mode != StoreMode::kSet) {
+    if (const auto refused = Decide(ctx, request, old_item, old_handle)) {
+      if (chunk != kNoChunk) Free(chunk);
+      return refused;
+    }
   }
   Item* item = nullptr;
   if (in_place) {
-    item = Overwrite(ctx, stripe, request, value, old_handle);
+    item = old_item;
+    Overwrite(ctx, stripe, request, value, *item, old_class);
   } else {
     item = BuildItem(chunk, shape, request.key.bytes, ctx.now, deadline);
-    item->SetBits(BitsOf(request, stale ? ItemAt(old_handle) : nullptr));
-    std::copy(value.begin(), value.end(), item->value_data());
+    item->SetBits(BitsOf(request, stale ? old_item : nullptr));
+    CopyBytes(item->value_data(), value.data(), value.size());
     if (!Link(ctx, stripe, request.key.hash, chunk, old, request.new_cas)) {
       Free(chunk);
       return StoreResult::kOutOfMemory;
@@ -131,39 +158,40 @@ std::optional<StoreResult> Store::Impl::PutLocked(OpContext& ctx, Stripe& stripe
 }
 
 // Whether a new value can take the place of the old one: nothing moves, and little room is lost.
-bool Store::Impl::FitsInPlace(Handle old_handle, const Item::Shape& shape, Segment first_segment) {
-  const Item* old = ItemAt(old_handle);
-  const size_t room = ClassOf(old_handle).chunk_bytes();
-  const size_t needed = shape.bytes();
-  return !old->has(kLarge) && !shape.large() && (old->bits() & kOptionMask) == shape.options() &&
-         needed <= room && (ClassFor(needed) == ClassFor(room) || room * 7 <= needed * 8) &&
-         (old->segment() == Segment::kTemp) == (first_segment == Segment::kTemp);
+bool Store::Impl::FitsInPlace(const Item& old, size_t old_class, const Item::Shape& shape,
+                              size_t class_id, Segment first_segment) {
+  const uint16_t bits = old.bits();
+  if ((bits & kLarge) != 0 || shape.large() || (bits & kOptionMask) != shape.options() ||
+      (old.segment() == Segment::kTemp) != (first_segment == Segment::kTemp)) {
+    return false;
+  }
+  if (old_class == class_id) return true;
+  const size_t room = classes_[old_class].chunk_bytes();
+  return shape.bytes() <= room && room * 7 <= shape.bytes() * 8;
 }
 
-Item* Store::Impl::Overwrite(OpContext& ctx, Stripe& stripe, const StoreRequest& request,
-                             std::string_view value, Handle handle) {
-  Item* item = ItemAt(handle);
-  const size_t class_id = ClassOf(handle).id();
-  if (options_.track_sizes) TrackSize(*item, -1);
-  ctx.stats->Add(ClassCounter::bytes_removed, class_id, item->total_bytes());
-  item->Rewrite(request.flags, request.deadline, value);
-  ctx.stats->Add(ClassCounter::bytes_added, class_id, item->total_bytes());
+void Store::Impl::Overwrite(OpContext& ctx, Stripe& stripe, const StoreRequest& request,
+                            std::string_view value, Item& item, size_t class_id) {
+  if (options_.track_sizes) TrackSize(item, -1);
+  const bool resizes = value.size() != item.small_value().size();
+  if (resizes) ctx.stats->Add(ClassCounter::bytes_removed, class_id, item.total_bytes());
+  item.Rewrite(request.flags, request.deadline, value);
+  if (resizes) ctx.stats->Add(ClassCounter::bytes_added, class_id, item.total_bytes());
   ctx.stats->Add(ClassCounter::linked, class_id);
-  if (options_.track_sizes) TrackSize(*item, 1);
-  item->set_cas(NextCas(stripe, request.new_cas));
-  item->set_ticks(Ticks::At(ctx.now));
+  if (options_.track_sizes) TrackSize(item, 1);
+  item.set_cas(NextCas(stripe, request.new_cas));
+  item.set_ticks(Ticks::At(ctx.now));
   // As good as new: not read yet, but not next to go either.
   constexpr uint16_t kOld = kFetched | kStale | kTokenSent | kBinaryKey;
-  if (item->has(kOld)) item->ClearBits(kOld);
-  if (const uint16_t bits = kActive | BitsOf(request, nullptr); (item->bits() & bits) != bits) {
-    item->SetBits(bits);
+  if (item.has(kOld)) item.ClearBits(kOld);
+  if (const uint16_t bits = kActive | BitsOf(request, nullptr); (item.bits() & bits) != bits) {
+    item.SetBits(bits);
   }
   NoteDeadline(stripe, request.deadline);
-  return item;
 }
 
-StoreResult Store::Impl::Concat(OpContext& ctx, const StoreRequest& request, std::string_view value,
-                                StoreAnswer* answer) {
+[[gnu::noinline]] StoreResult Store::Impl::Concat(OpContext& ctx, const StoreRequest& request,
+                                                  std::string_view value, StoreAnswer* answer) {
   for (;;) {
     bool is_large = false;
     const StoreResult result = Mutate(ctx, request.key, [&](Stripe& stripe, ChunkSource& source) {

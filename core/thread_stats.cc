@@ -4,6 +4,11 @@
 
 namespace larder {
 
+uint64_t StatsTotals::get_hits() const {
+  return (*this)[ClassCounter::hits_to_hot] + (*this)[ClassCounter::hits_to_warm] +
+         (*this)[ClassCounter::hits_to_cold] + (*this)[ClassCounter::hits_to_temp];
+}
+
 uint64_t StatsTotals::operator[](ClassCounter c) const {
   uint64_t sum = 0;
   for (size_t id = 0; id < class_count; ++id) sum += Class(c, id);

@@ -25,7 +25,6 @@ inline constexpr size_t kMaxClasses = 256;  // ids 1..255; 0 is the pool of free
 
 // name, meaning.  Names are memcached's where it has the counter.
 #define LARDER_THREAD_COUNTERS(X)                                               \
-  X(cmd_get, "keys asked for by get, gets (misses included)")                   \
   X(cmd_flush, "flush_all commands, refused ones included")                     \
   X(cmd_touch, "keys of touch, gat, gats")                                      \
   X(cmd_meta, "meta debug commands")                                            \
@@ -141,6 +140,9 @@ struct StatsTotals {
   }
   // Over all classes.
   [[nodiscard]] uint64_t operator[](ClassCounter c) const;
+  // Keys asked for and found, in whatever segment; and asked for at all.
+  [[nodiscard]] uint64_t get_hits() const;
+  [[nodiscard]] uint64_t cmd_get() const { return get_hits() + (*this)[ThreadCounter::get_misses]; }
 };
 
 class StatsRegistry {

@@ -9,47 +9,31 @@ namespace larder {
 
 ReplyBuffer::ReplyBuffer() : block_(new char[kBlockBytes]) { segments_.reserve(kMaxSegments); }
 
-void ReplyBuffer::Commit(size_t n) {
-  if (n == 0) return;
-  const size_t offset = written_;
-  written_ += n;
-  pending_ += n;
-  if (segments_.size() > first_) {
-    Segment& last = segments_.back();
-    const size_t* start = std::get_if<size_t>(&last.source);
-    if (start != nullptr && *start + last.bytes == offset) {
-      last.bytes += n;
-      return;
-    }
-  }
-  segments_.push_back({n, offset});
+void ReplyBuffer::Add(Segment segment) {
+  pending_ += segment.bytes;
+  segments_.push_back(std::move(segment));
+  is_crowded_ = segments_.size() + 3 > kMaxSegments || pinned_ >= kMaxPinnedBytes;
 }
 
-void ReplyBuffer::Append(std::string_view text) {
-  if (text.empty()) return;
-  const size_t room = capacity_ - written_;
-  if (text.size() > room) {
-    AppendOwned(std::string(text));
-    return;
-  }
-  std::memcpy(block_.get() + written_, text.data(), text.size());
-  Commit(text.size());
+void ReplyBuffer::EndRun() {
+  if (written_ > run_) Add({written_ - run_, run_});
+  run_ = written_;
 }
 
 void ReplyBuffer::AppendPin(Pin pin) {
   const size_t bytes = pin.size();
   if (bytes == 0) return;
-  pending_ += bytes;
+  EndRun();
   pinned_ += bytes;
-  segments_.push_back({bytes, std::move(pin)});
+  Add({bytes, std::move(pin)});
 }
 
 void ReplyBuffer::AppendOwned(std::string text) {
   const size_t bytes = text.size();
   if (bytes == 0) return;
-  pending_ += bytes;
+  EndRun();
   owned_ += bytes;
-  segments_.push_back({bytes, std::move(text)});
+  Add({bytes, std::move(text)});
 }
 
 size_t ReplyBuffer::Gather(std::span<iovec> iov) const {
@@ -74,37 +58,41 @@ size_t ReplyBuffer::Gather(std::span<iovec> iov) const {
         add(spans[s].data(), spans[s].size());
         covered += spans[s].size();
       }
-      if (covered < segment.bytes) break;
+      if (covered < segment.bytes) return used;
     }
     skip = 0;
   }
+  if (written_ > run_ && used < iov.size()) add(block_.get() + run_, written_ - run_);
   return used;
 }
 
-void ReplyBuffer::Drop(size_t n) {
-  n = std::min(n, pending_);
-  pending_ -= n;
-  first_sent_ += n;
+void ReplyBuffer::DropSome(size_t n) {
+  n = std::min(n, pending_bytes());
+  const size_t of_segments = std::min(n, pending_);
+  pending_ -= of_segments;
+  first_sent_ += of_segments;
   while (first_ < segments_.size() && first_sent_ >= segments_[first_].bytes) {
     first_sent_ -= segments_[first_].bytes;
     segments_[first_].source = size_t{0};  // unpins, frees
     segments_[first_].bytes = 0;
     ++first_;
   }
-  if (pending_ == 0) Clear();
+  run_ += n - of_segments;
+  if (empty()) Clear();
 }
 
-void ReplyBuffer::Clear() {
+void ReplyBuffer::ClearSegments() {
   segments_.clear();
-  written_ = 0;
   pending_ = 0;
   pinned_ = 0;
   owned_ = 0;
+  is_crowded_ = false;
   first_ = 0;
   first_sent_ = 0;
 }
 
 void ReplyBuffer::MarkStuck() {
+  EndRun();
   size_t block_bytes = 0;
   for (size_t i = first_; i < segments_.size(); ++i) {
     if (Pin* pin = std::get_if<Pin>(&segments_[i].source)) pin->MarkStuck();
@@ -126,7 +114,7 @@ void ReplyBuffer::MarkStuck() {
   segments_.shrink_to_fit();
   first_ = 0;
   block_ = std::move(small);
-  capacity_ = written_ = used;
+  capacity_ = written_ = run_ = used;
 }
 
 size_t ReplyBuffer::memory_bytes() const {
@@ -135,7 +123,7 @@ size_t ReplyBuffer::memory_bytes() const {
 
 std::string ReplyBuffer::ToString() const {
   std::string text;
-  text.reserve(pending_);
+  text.reserve(pending_bytes());
   size_t skip = first_sent_;
   for (size_t i = first_; i < segments_.size(); ++i) {
     const Segment& segment = segments_[i];
@@ -154,7 +142,7 @@ std::string ReplyBuffer::ToString() const {
     }
     skip = 0;
   }
-  return text;
+  return text.append(block_.get() + run_, written_ - run_);
 }
 
 }  // namespace larder

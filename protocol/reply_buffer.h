@@ -19,6 +19,7 @@
 #include <variant>
 #include <vector>
 
+#include "core/base/bytes.h"
 #include "core/store.h"
 
 namespace larder {
@@ -34,19 +35,20 @@ class ReplyBuffer {
   ReplyBuffer();
 
   // Whether kMaxReply more bytes, three segments and a pin are sure to fit.
-  [[nodiscard]] bool HasRoom() const {
-    return capacity_ - written_ >= kMaxReply && segments_.size() + 3 <= kMaxSegments &&
-           pinned_ < kMaxPinnedBytes;
-  }
-  [[nodiscard]] bool empty() const { return pending_ == 0; }
+  [[nodiscard]] bool HasRoom() const { return capacity_ - written_ >= kMaxReply && !is_crowded_; }
+  [[nodiscard]] bool empty() const { return pending_bytes() == 0; }
   // Bytes not sent yet, pinned ones included.
-  [[nodiscard]] size_t pending_bytes() const { return pending_; }
+  [[nodiscard]] size_t pending_bytes() const { return pending_ + (written_ - run_); }
 
   // Where to write up to kMaxReply bytes; Commit() says how many it became.  REQUIRES: HasRoom().
   [[nodiscard]] char* Reserve() { return block_.get() + written_; }
-  void Commit(size_t n);
-  // Copies.  REQUIRES: HasRoom(), text.size() <= kMaxReply.
-  void Append(std::string_view text);
+  void Commit(size_t n) { written_ += n; }
+  // Copies.
+  void Append(std::string_view text) {
+    if (text.size() > capacity_ - written_) return AppendOwned(std::string(text));
+    CopyBytes(block_.get() + written_, text.data(), text.size());
+    written_ += text.size();
+  }
   // Sends the whole pinned value from where it lies.
   void AppendPin(Pin pin);
   // Sends a text of any size; for the rare long ones (statistics).
@@ -54,9 +56,20 @@ class ReplyBuffer {
 
   // Fills `iov` with what comes next; returns how many entries were used.
   [[nodiscard]] size_t Gather(std::span<iovec> iov) const;
+  // All that is pending, when it lies in one piece; else nothing.
+  [[nodiscard]] std::string_view OneRun() const {
+    return pending_ == 0 ? std::string_view(block_.get() + run_, written_ - run_)
+                         : std::string_view();
+  }
   // The first `n` bytes have been sent.
-  void Drop(size_t n);
-  void Clear();
+  void Drop(size_t n) {
+    if (!segments_.empty() || n < written_ - run_) return DropSome(n);
+    run_ = written_ = 0;
+  }
+  void Clear() {
+    run_ = written_ = 0;
+    if (!segments_.empty()) ClearSegments();
+  }
 
   // Nobody reads it: says so to its pinned values, and gives up a block that is mostly empty. After
   // that it is only good for being sent; the owner's pool must not have it.
@@ -77,14 +90,22 @@ class ReplyBuffer {
     std::variant<size_t /*offset in block*/, Pin, std::string> source;
   };
 
+  void DropSome(size_t n);
+  void ClearSegments();
+  // Turns the open run into a segment.
+  void EndRun();
+  void Add(Segment segment);
+
   std::unique_ptr<char[]> block_;
   size_t capacity_ = kBlockBytes;  // of the block
   size_t written_ = 0;             // of the block
-  size_t pending_ = 0;
+  size_t run_ = 0;                 // from here on it comes after all segments: the open run
+  size_t pending_ = 0;             // of segments
   size_t pinned_ = 0;
   size_t owned_ = 0;
-  size_t first_ = 0;       // segments before it have been sent
-  size_t first_sent_ = 0;  // bytes of segments_[first_] that have been sent
+  bool is_crowded_ = false;  // no room for the segments and the pin that HasRoom() promises
+  size_t first_ = 0;         // segments before it have been sent
+  size_t first_sent_ = 0;    // bytes of segments_[first_] that have been sent
   std::vector<Segment> segments_;
 };
 

@@ -38,7 +38,7 @@ Connection::Connection(Worker& worker, UniqueFd fd, uint16_t listener)
 
 Connection::~Connection() {
   if (polls() != Polls::kNothing) event_del(&event_);
-  if (held_ != nullptr) worker_.GiveBack(std::move(held_->reply));
+  if (held_ != nullptr) worker_.DropParked(std::move(held_->reply));
   held_.reset();  // while TLS can still say goodbye
   close(fd_);
 }
@@ -58,11 +58,11 @@ Connection::Next Connection::Start() {
 
 Connection::Next Connection::Turn() {
   active_s_.store(worker_.now_s(), std::memory_order_relaxed);
-  Worker::Turn& turn = worker_.BeginTurn();
-  if (held_ != nullptr) turn.reply = std::move(held_->reply);
+  worker_.BeginTurn();
+  if (held_ != nullptr && held_->reply != nullptr) worker_.Unpark(std::move(held_->reply));
   const Next next = Advance();
   if (next == Next::kWrite) {
-    held().reply = std::move(turn.reply);
+    held().reply = worker_.Park();
     held_->reply->MarkStuck();
   } else if (held_ != nullptr && held_->input_bytes == 0 && !is_tls_) {
     held_.reset();
@@ -98,7 +98,7 @@ Connection::Verdict Connection::Tick(uint32_t now_s, const Patience& patience) {
   return session_->UploadBuffer().empty() ? Verdict::kTurn : Verdict::kStay;
 }
 
-Connection::Next Connection::Advance() {
+inline Connection::Next Connection::Advance() {
   if (is_tls_ && is_shaking_hands()) return ShakeHands();
   const bool upload_ended = is_uploading_ && session_->UploadBuffer().empty();
   const bool has_news = has_news_;
@@ -143,7 +143,7 @@ Connection::Next Connection::ShakeHands() {
   return Next::kClose;
 }
 
-Connection::Next Connection::ReadTurn() {
+inline Connection::Next Connection::ReadTurn() {
   size_t turn_bytes = 0;
   while (turn_bytes < kReadTurnBytes) {
     const size_t kept = Unkeep();
@@ -162,7 +162,7 @@ Connection::Next Connection::ReadTurn() {
   return Next::kRead;
 }
 
-Connection::Received Connection::Receive(size_t kept) {
+inline Connection::Received Connection::Receive(size_t kept) {
   // A little more than the upload wants: its end and the next command come with the same call.
   constexpr size_t kBesideUpload = 2048;
   char* const scratch = worker_.scratch() + kept;
@@ -225,7 +225,7 @@ Connection::Received Connection::ReceiveTls(std::span<char> upload, std::span<ch
   return received;
 }
 
-Connection::Next Connection::Process(std::string_view input) {
+inline Connection::Next Connection::Process(std::string_view input) {
   if (is_uploading_ && input.empty() && !session_->UploadBuffer().empty()) {
     set_state(ConnectionState::kUpload);
     return Next::kRead;
@@ -295,7 +295,7 @@ bool Connection::FeedUpload(std::string_view* input) {
   return true;
 }
 
-Connection::Next Connection::Settle(std::string_view rest, Next next) {
+inline Connection::Next Connection::Settle(std::string_view rest, Next next) {
   Keep(rest);
   switch (Flush()) {
     case Sent::kAll:
@@ -314,7 +314,7 @@ Connection::Next Connection::Settle(std::string_view rest, Next next) {
   return next;
 }
 
-Connection::Sent Connection::Flush() {
+inline Connection::Sent Connection::Flush() {
   Worker::Turn& turn = worker_.turn();
   if (turn.reply == nullptr) return Sent::kAll;
   ReplyBuffer& reply = *turn.reply;
@@ -332,25 +332,35 @@ Connection::Sent Connection::Flush() {
   return Sent::kAll;
 }
 
-Connection::Written Connection::Write(const ReplyBuffer& reply) {
+inline Connection::Written Connection::Write(const ReplyBuffer& reply) {
+  const std::string_view run = reply.OneRun();
+  if (run.empty()) return WriteParts(reply);
+  ssize_t n = 0;
+  do {
+    n = send(fd_, run.data(), run.size(), MSG_NOSIGNAL);
+  } while (n < 0 && errno == EINTR);
+  return OutcomeOf(n, run.size());
+}
+
+Connection::Written Connection::WriteParts(const ReplyBuffer& reply) {
   iovec parts[ReplyBuffer::kMaxSegments];
   const size_t count = reply.Gather(parts);
   size_t offered = 0;
   for (size_t i = 0; i < count; ++i) offered += parts[i].iov_len;
+  msghdr message{};
+  message.msg_iov = parts;
+  message.msg_iovlen = count;
   ssize_t n = 0;
   do {
-    if (count == 1) {
-      n = send(fd_, parts[0].iov_base, parts[0].iov_len, MSG_NOSIGNAL);
-    } else {
-      msghdr message{};
-      message.msg_iov = parts;
-      message.msg_iovlen = count;
-      n = sendmsg(fd_, &message, MSG_NOSIGNAL);
-    }
+    n = sendmsg(fd_, &message, MSG_NOSIGNAL);
   } while (n < 0 && errno == EINTR);
-  if (n < 0) return {0, errno == EAGAIN || errno == EWOULDBLOCK ? Sent::kStuck : Sent::kLost};
-  const auto sent = static_cast<size_t>(n);
-  return {sent, sent < offered ? Sent::kStuck : Sent::kAll};
+  return OutcomeOf(n, offered);
+}
+
+Connection::Written Connection::OutcomeOf(ssize_t sent, size_t offered) {
+  if (sent < 0) return {0, errno == EAGAIN || errno == EWOULDBLOCK ? Sent::kStuck : Sent::kLost};
+  const auto bytes = static_cast<size_t>(sent);
+  return {bytes, bytes < offered ? Sent::kStuck : Sent::kAll};
 }
 
 // One record.  When it gets stuck OpenSSL has to be shown the same bytes again, wherever they lie
@@ -395,7 +405,7 @@ size_t Connection::Unkeep() {
   return bytes;
 }
 
-void Connection::WaitFor(Next next) {
+inline void Connection::WaitFor(Next next) {
   // The socket does not know of what TLS still holds.
   if (is_tls_ && next == Next::kRead && tls() != nullptr && !tls()->is_drained()) {
     next = Next::kAgain;

@@ -110,6 +110,9 @@ class Connection : private RingHook {
   Next Settle(std::string_view rest, Next next);
   Sent Flush();
   Written Write(const ReplyBuffer& reply);
+  Written WriteParts(const ReplyBuffer& reply);
+  // Of what the kernel says it took, with errno.
+  static Written OutcomeOf(ssize_t sent, size_t offered);
   Written WriteTls(const ReplyBuffer& reply);
   void Keep(std::string_view rest);
   // Moves what was kept to the front of the scratch buffer; returns how much.

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <new>
 #include <system_error>
+#include <utility>
 
 namespace larder::server {
 namespace {
@@ -129,12 +130,21 @@ void Worker::Describe(std::vector<ConnectionRow>* rows) const {
   }
 }
 
-Worker::Turn& Worker::BeginTurn() {
-  turn_.sent_bytes = 0;
-  return turn_;
+std::unique_ptr<ReplyBuffer> Worker::Park() {
+  Count(1);
+  return std::move(turn_.reply);
 }
 
-void Worker::EndTurn() { GiveBack(std::move(turn_.reply)); }
+void Worker::Unpark(std::unique_ptr<ReplyBuffer> reply) {
+  Count(-1);
+  GiveBack(std::exchange(turn_.reply, std::move(reply)));
+}
+
+void Worker::DropParked(std::unique_ptr<ReplyBuffer> reply) {
+  if (reply == nullptr) return;
+  Count(-1);
+  GiveBack(std::move(reply));
+}
 
 std::unique_ptr<Session> Worker::MakeSession(int fd, uint16_t listener,
                                              std::string_view first_bytes) {
@@ -163,21 +173,14 @@ std::string_view Worker::NextRecord(std::span<const iovec> parts) {
 }
 
 std::unique_ptr<ReplyBuffer> Worker::Borrow() {
-  std::unique_ptr<ReplyBuffer> buffer;
-  if (pool_.empty()) {
-    buffer = std::make_unique<ReplyBuffer>();
-  } else {
-    buffer = std::move(pool_.back());
-    pool_.pop_back();
-  }
-  borrowed_.store(borrowed_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  if (pool_.empty()) return std::make_unique<ReplyBuffer>();
+  std::unique_ptr<ReplyBuffer> buffer = std::move(pool_.back());
+  pool_.pop_back();
   return buffer;
 }
 
 void Worker::GiveBack(std::unique_ptr<ReplyBuffer> buffer) {
-  if (buffer == nullptr) return;
-  borrowed_.store(borrowed_.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
-  if (!buffer->is_whole() || pool_.size() >= kPooledBuffers) return;
+  if (buffer == nullptr || !buffer->is_whole() || pool_.size() >= kPooledBuffers) return;
   buffer->Clear();
   pool_.push_back(std::move(buffer));
 }
@@ -217,7 +220,7 @@ int64_t Worker::CostOf(const Connection& connection) {
 }
 
 // Only those who stand still: a full socket is how any reader looks for a moment.
-void Worker::Relieve(const Connection* except) {
+void Worker::DropHolders(const Connection* except) {
   ClientMemory* const memory = options_.memory;
   if (memory == nullptr || draining_) return;
   for (unsigned n = 0; n < kDropsAtOnce && memory->is_over(); ++n) {
@@ -276,7 +279,7 @@ void Worker::Run(Connection& connection) {
   }
 }
 
-bool Worker::After(Connection& connection, Connection::Next next) {
+bool Worker::AfterOther(Connection& connection, Connection::Next next) {
   if (next == Connection::Next::kClose || (draining_ && next != Connection::Next::kWrite)) {
     const bool over = next == Connection::Next::kClose;
     Destroy(connection, !over                   ? CloseReason::kShutdown

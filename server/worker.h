@@ -110,12 +110,12 @@ class Worker {
   void Join();
   // Appends a row a connection.
   void Describe(std::vector<ConnectionRow>* rows) const ABSL_LOCKS_EXCLUDED(ring_mutex_);
-  // ReplyBuffers in use.
-  [[nodiscard]] uint64_t reply_buffers() const { return borrowed_.load(std::memory_order_relaxed); }
+  // ReplyBuffers of connections whose output is stuck.
+  [[nodiscard]] uint64_t reply_buffers() const { return parked_.load(std::memory_order_relaxed); }
 
   // What a connection uses during its turn; there is one turn at a time.
   struct Turn {
-    std::unique_ptr<ReplyBuffer> reply;  // null until there is something to say
+    std::unique_ptr<ReplyBuffer> reply;  // may be null; empty at first, and then left for the next
     size_t sent_bytes = 0;
   };
 
@@ -130,9 +130,18 @@ class Worker {
   [[nodiscard]] const ListenerTraits& listener(uint16_t index) const {
     return shared_.listeners[index];
   }
-  [[nodiscard]] Turn& BeginTurn();
-  void EndTurn();
+  void BeginTurn() { turn_.sent_bytes = 0; }
+  void EndTurn() {
+    if (turn_.reply == nullptr) return;
+    turn_.reply->Clear();
+    if (!turn_.reply->is_whole()) turn_.reply.reset();
+  }
   [[nodiscard]] Turn& turn() { return turn_; }
+  // The turn's reply goes with a connection that waits; and comes back with it.
+  [[nodiscard]] std::unique_ptr<ReplyBuffer> Park();
+  void Unpark(std::unique_ptr<ReplyBuffer> reply);
+  // Null is nothing.
+  void DropParked(std::unique_ptr<ReplyBuffer> reply);
   // The session of a client whose first bytes are there.
   [[nodiscard]] std::unique_ptr<Session> MakeSession(int fd, uint16_t listener,
                                                      std::string_view first_bytes);
@@ -176,7 +185,12 @@ class Worker {
   void TakeNewClients() ABSL_LOCKS_EXCLUDED(queue_mutex_);
   void Welcome(NewClient client);
   // What follows a turn; false: the connection is no more.
-  bool After(Connection& connection, Connection::Next next);
+  bool After(Connection& connection, Connection::Next next) {
+    if (next == Connection::Next::kRead && !draining_) [[likely]]
+      return true;
+    return AfterOther(connection, next);
+  }
+  bool AfterOther(Connection& connection, Connection::Next next);
   void Destroy(Connection& connection, CloseReason reason);
   void DestroyAll(CloseReason reason);
   // To those who watch, while there are any.
@@ -190,7 +204,15 @@ class Worker {
   void TurnWheel();
   void Retry();
   // Drops clients that hold too much, but not `except`, whose turn it was.
-  void Relieve(const Connection* except);
+  void Relieve(const Connection* except) {
+    if (held_ring_.after != &held_ring_) [[unlikely]]
+      DropHolders(except);
+  }
+  void DropHolders(const Connection* except);
+  void Count(int parked) {
+    parked_.store(parked_.load(std::memory_order_relaxed) + static_cast<uint64_t>(int64_t{parked}),
+                  std::memory_order_relaxed);
+  }
   bool TakesBytes(Connection::Held& held);
   void ChargeStuck(int64_t bytes, int64_t pins);
   void ChargeConnections(int64_t bytes);
@@ -232,7 +254,7 @@ class Worker {
   uint32_t wheel_s_ = 0;  // seconds before it have been looked at
   size_t connections_ = 0;
   bool draining_ = false;
-  std::atomic<uint64_t> borrowed_{0};
+  std::atomic<uint64_t> parked_{0};
   std::atomic<bool> stop_{false};
 
   mutable Mutex<LockRank::kRegistry> ring_mutex_;

@@ -1,14 +1,40 @@
-// core/base/digits.h — a whole number as decimal text, without a string.
+// core/base/digits.h — whole numbers as decimal text, without a string.
 
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <concepts>
 #include <cstddef>
+#include <cstdint>
 #include <string_view>
 
 namespace larder {
+
+inline constexpr size_t kMaxDecimal = 20;  // bytes: 2^64 - 1, -2^63
+
+// Writes the digits to `to`, which has room for kMaxDecimal of them; returns their end.  Short ones
+// without a loop.
+inline char* WriteDecimal(char* to, uint64_t number) {
+  const auto digit = [](uint64_t value) { return static_cast<char>('0' + value); };
+  if (number < 10) {
+    *to = digit(number);
+    return to + 1;
+  }
+  if (number < 100) {
+    to[0] = digit(number / 10);
+    to[1] = digit(number % 10);
+    return to + 2;
+  }
+  if (number < 1000) {
+    to[0] = digit(number / 100);
+    to[1] = digit(number / 10 % 10);
+    to[2] = digit(number % 10);
+    return to + 3;
+  }
+  return std::to_chars(to, to + kMaxDecimal, number).ptr;
+}
 
 class Digits {
  public:
@@ -21,10 +47,13 @@ class Digits {
   Digits& operator=(const Digits&) = delete;
 
   // Borrowed from this.
-  [[nodiscard]] std::string_view text() const { return {text_.data(), size_}; }
+  // The bound tells the compiler what it cannot see.
+  [[nodiscard]] std::string_view text() const {
+    return {text_.data(), std::min(size_, kMaxDecimal)};
+  }
 
  private:
-  std::array<char, 20> text_;  // 2^64 - 1, -2^63
+  std::array<char, kMaxDecimal> text_;
   size_t size_;
 };
 

@@ -22,12 +22,12 @@ void AnswerHit(BinaryContext& ctx, const BinaryFrame& frame, const ValueView& it
   packet.Flags(item.flags);
   if ((frame.command->flags & kAnswersKey) != 0) packet.KeyBytes(ctx.key.bytes);
   if (item.size > kLargeValueBytes) {
-    packet.Done(Status::kOk, item.cas, item.size);
+    packet.Done(Status::kOk, item.cas(), item.size);
     ctx.out.AppendPin(item.MakePin());
     return;
   }
   packet.Text(item.bytes);
-  packet.Done(Status::kOk, item.cas);
+  packet.Done(Status::kOk, item.cas());
 }
 
 Outcome AnswerMiss(BinaryContext& ctx, const BinaryFrame& frame, ReadResult result) {
@@ -73,7 +73,7 @@ Outcome Touch(BinaryContext& ctx, const BinaryFrame& frame) {
       ctx.store.Read(ctx.op, ctx.key, TouchOptions(ctx, frame), [&](const ValueView& item) {
         PacketWriter packet(ctx.out, frame);
         packet.Flags(item.flags);
-        packet.Done(Status::kOk, item.cas);
+        packet.Done(Status::kOk, item.cas());
       });
   return result == ReadResult::kHit ? Outcome::kDone : AnswerMiss(ctx, frame, result);
 }

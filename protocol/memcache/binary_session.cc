@@ -57,7 +57,7 @@ BinarySession::Step BinarySession::DoBatch(std::string_view input, ReplyBuffer& 
   BinaryContext ctx{store_,      op_,      host_,  options_,  out,
                     unfinished_, pending_, login_, exchange_, Key{}};
   return RunBatch<BinaryFrame>(input, out, ReadBinaryFrame,
-                               [&ctx](const BinaryFrame& frame, const Key& key, size_t&) {
+                               [&ctx](const BinaryFrame& frame, const Key& key, size_t, size_t&) {
                                  ctx.key = key;
                                  return Execute(ctx, frame);
                                });

@@ -1,5 +1,7 @@
 #include "protocol/memcache/framer.h"
 
+#include <algorithm>
+
 #include "protocol/memcache/command_table.h"
 #include "protocol/memcache/numbers.h"
 #include "protocol/memcache/replies.h"
@@ -62,6 +64,80 @@ bool FrameUnknown(std::string_view line, Frame& frame) {
   return true;
 }
 
+// A get of one key, which is what most requests are, in one look at its bytes.
+bool FrameOneGet(std::string_view input, Frame& frame) {
+  static const CommandSpec* const kGet = FindCommand("get");
+  constexpr size_t kKeyAt = 4;
+  if (input.size() <= kKeyAt || Load32(input.data()) != Load32("get ")) return false;
+  const std::string_view rest(input.data() + kKeyAt,
+                              std::min(input.size() - kKeyAt, kMaxKeyBytes + kCrlf.size()));
+  const size_t stop = FindEither(rest, ' ', '\n');
+  if (stop == rest.size() || rest[stop] != '\n') return false;
+  const size_t bytes = stop > 0 && rest[stop - 1] == '\r' ? stop - 1 : stop;
+  if (bytes == 0 || bytes > kMaxKeyBytes) return false;
+  frame.kind = FrameKind::kKeys;
+  frame.command = kGet;
+  frame.bytes = kKeyAt + stop + 1;
+  frame.key = {rest.data(), bytes};
+  frame.single_key = true;
+  return true;
+}
+
+// The digits from `at` on, at most nine, which fit any number of a line; null when there are none.
+// Returns what stands behind them.
+const char* ReadShort(const char* at, const char* end, uint32_t& number) {
+  constexpr ptrdiff_t kMostDigits = 9;
+  const char* const from = at;
+  const char* const stop = at + std::min(end - at, kMostDigits);
+  uint32_t value = 0;
+  for (; at < stop; ++at) {
+    const uint32_t digit = static_cast<uint8_t>(*at) - uint32_t{'0'};
+    if (digit > 9) break;
+    value = value * 10 + digit;
+  }
+  number = value;
+  return at == from ? nullptr : at;
+}
+
+// A set as clients write it, with its whole value: single blanks, short numbers, no signs.
+bool FrameOneSet(std::string_view input, Frame& frame) {
+  static const CommandSpec* const kSet = FindCommand("set");
+  constexpr size_t kKeyAt = 4;
+  constexpr std::string_view kSilent = " noreply";
+  if (input.size() <= kKeyAt || Load32(input.data()) != Load32("set ")) return false;
+  const std::string_view rest(input.data() + kKeyAt,
+                              std::min(input.size() - kKeyAt, kMaxKeyBytes + 1));
+  const size_t key_bytes = FindEither(rest, ' ', '\n');
+  if (key_bytes == 0 || key_bytes == rest.size() || rest[key_bytes] != ' ') return false;
+  const char* const end = input.data() + input.size();
+  uint32_t flags = 0;
+  uint32_t exptime = 0;
+  uint32_t bytes = 0;
+  const char* at = ReadShort(rest.data() + key_bytes + 1, end, flags);
+  if (at == nullptr || at == end || *at != ' ') return false;
+  at = ReadShort(at + 1, end, exptime);
+  if (at == nullptr || at == end || *at != ' ') return false;
+  at = ReadShort(at + 1, end, bytes);
+  if (at == nullptr || at == end || bytes > kLargeValueBytes) return false;
+  const bool noreply =
+      *at == ' ' && std::string_view(at, static_cast<size_t>(end - at)).starts_with(kSilent);
+  if (noreply) at += kSilent.size();
+  const auto left = static_cast<size_t>(end - at);
+  if (left < bytes + 2 * kCrlf.size() || at[0] != '\r' || at[1] != '\n') return false;
+  at += kCrlf.size();
+  frame.kind = FrameKind::kValue;
+  frame.command = kSet;
+  frame.noreply = noreply;
+  frame.key = {rest.data(), key_bytes};
+  frame.flags = flags;
+  frame.exptime = exptime;
+  frame.value_bytes = bytes;
+  frame.value = {at, bytes};
+  frame.properly_ended = at[bytes] == '\r' && at[bytes + 1] == '\n';
+  frame.bytes = static_cast<size_t>(at - input.data()) + bytes + kCrlf.size();
+  return true;
+}
+
 // `args` is what is left of the line at the front of `input`, without the line's end.
 bool FrameKeys(std::string_view input, std::string_view args, Frame& frame) {
   const auto from = static_cast<size_t>(args.data() - input.data());
@@ -70,10 +146,7 @@ bool FrameKeys(std::string_view input, std::string_view args, Frame& frame) {
   if (frame.key.empty() || frame.key.size() > kMaxKeyBytes) return Refuse(frame, kBadFormat);
   SkipBlanks(args);
   frame.single_key = args.empty();
-  while (!args.empty()) {
-    if (NextWord(args).size() > kMaxKeyBytes) return Refuse(frame, kBadFormat);
-    SkipBlanks(args);
-  }
+  if (HasLongWord(args, kMaxKeyBytes)) return Refuse(frame, kBadFormat);
   frame.kind = FrameKind::kKeys;
   return true;
 }
@@ -167,9 +240,7 @@ bool FrameWords(std::string_view args, Frame& frame) {
   return true;
 }
 
-}  // namespace
-
-bool ReadFrame(std::string_view input, Frame& frame) {
+[[gnu::noinline]] bool FrameAny(std::string_view input, Frame& frame) {
   // Where a line is too long to be kept must not depend on how the network cut it.
   const size_t newline = input.substr(0, Session::kMaxPending).find('\n');
   if (newline == std::string_view::npos) return FrameOpenLine(input, frame);
@@ -201,12 +272,17 @@ bool ReadFrame(std::string_view input, Frame& frame) {
   return false;
 }
 
-KeyStep NextKey(std::string_view text, size_t& at, std::string_view& key) {
-  while (at < text.size() && text[at] == ' ') ++at;
+}  // namespace
+
+bool ReadFrame(std::string_view input, Frame& frame) {
+  if (FrameOneGet(input, frame) || FrameOneSet(input, frame)) return true;
+  return FrameAny(input, frame);
+}
+
+KeyStep LastKey(std::string_view text, size_t& at, std::string_view& key) {
   // One more than a key may have, and what can end it.
   const std::string_view window = text.substr(at, kMaxKeyBytes + 2);
-  size_t stop = 0;
-  while (stop < window.size() && window[stop] != ' ' && window[stop] != '\n') ++stop;
+  const size_t stop = FindEither(window, ' ', '\n');
   if (stop == window.size()) {
     // 250 bytes of key and a '\r' may still become a key and a line end.
     const bool may_fit = window.size() <= kMaxKeyBytes ||

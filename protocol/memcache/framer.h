@@ -4,10 +4,12 @@
 
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
 
+#include "core/base/bytes.h"
 #include "protocol/memcache/command.h"
 #include "protocol/session.h"
 
@@ -22,6 +24,7 @@ inline constexpr size_t kMaxTouchLine = 16 << 10;  // of gat and gats
 inline constexpr size_t kMaxLeadingBlanks = 100;
 inline constexpr size_t kMinLine = 4;  // its end included
 
+// The first ones are the handler's of the frame's command.
 enum class FrameKind : uint8_t {
   kWords,       // `args` are the words behind the command
   kKeys,        // `args` runs up to and with the line's end, every key in it has been measured
@@ -33,6 +36,8 @@ enum class FrameKind : uint8_t {
   kUnknown,     // no such command
   kClose,       // hang up without a word
 };
+inline constexpr FrameKind kLastHandled = FrameKind::kOpenKeys;
+inline constexpr FrameKind kLastOrdinary = FrameKind::kValue;  // complete, and nothing else
 
 struct Frame {
   FrameKind kind = FrameKind::kUnknown;
@@ -41,9 +46,9 @@ struct Frame {
   bool properly_ended = false;  // kValue: a line end follows the value
   uint32_t flags = 0;
   const CommandSpec* command = nullptr;
-  size_t bytes = 0;      // of the input, this frame takes
-  std::string_view key;  // the first; empty when there is none
-  std::string_view args;
+  size_t bytes = 0;       // of the input, this frame takes
+  std::string_view key;   // the first; empty when there is none
+  std::string_view args;  // not of a single key
   std::string_view value;
   std::string_view refusal;
   size_t value_bytes = 0;
@@ -52,6 +57,7 @@ struct Frame {
 
   // Whether what follows cannot be framed before this one is done.
   [[nodiscard]] bool ends_batch() const {
+    if (kind <= kLastOrdinary) return false;
     return kind == FrameKind::kLargeValue || kind == FrameKind::kOpenKeys ||
            kind == FrameKind::kLostLine || kind == FrameKind::kClose ||
            (kind == FrameKind::kRefused && value_bytes > 0);
@@ -64,9 +70,21 @@ struct Frame {
 
 enum class KeyStep : uint8_t { kKey, kLineEnd, kIncomplete, kTooLong };
 
+// NextKey's answer where no key with a blank behind it begins at `at`.
+KeyStep LastKey(std::string_view text, size_t& at, std::string_view& key);
+
 // Finds the next key of a get line in `text` from `at` on, skipping blanks.  kKey: `key` is set and
 // `at` is behind it.  kLineEnd: `at` is where the line end begins.  Otherwise `at` is where the
 // unfinished or too long key begins.
-KeyStep NextKey(std::string_view text, size_t& at, std::string_view& key);
+inline KeyStep NextKey(std::string_view text, size_t& at, std::string_view& key) {
+  while (at < text.size() && text[at] == ' ') ++at;
+  const char* const from = text.data() + at;
+  const size_t most = std::min(text.size() - at, kMaxKeyBytes + 1);
+  const size_t stop = FindEither({from, most}, ' ', '\n');
+  if (stop == most || from[stop] != ' ') return LastKey(text, at, key);
+  key = {from, stop};
+  at += stop;
+  return KeyStep::kKey;
+}
 
 }  // namespace larder::memcache

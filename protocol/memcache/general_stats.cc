@@ -52,11 +52,8 @@ std::string Libevent(const StatSource& from) { return from.server.libevent_versi
 std::string PointerBits(const StatSource& /*from*/) { return StatNumber(sizeof(void*) * 8); }
 std::string LarderVersion(const StatSource& /*from*/) { return LARDER_VERSION; }
 
-std::string Hits(const StatSource& from) {
-  return StatNumber(
-      from.totals[ClassCounter::hits_to_hot] + from.totals[ClassCounter::hits_to_warm] +
-      from.totals[ClassCounter::hits_to_cold] + from.totals[ClassCounter::hits_to_temp]);
-}
+std::string Gets(const StatSource& from) { return StatNumber(from.totals.cmd_get()); }
+std::string Hits(const StatSource& from) { return StatNumber(from.totals.get_hits()); }
 
 // Conditions: memcached leaves out the rows of what is switched off.
 
@@ -99,7 +96,7 @@ constexpr StatRow kGeneralRows[] = {
     {"read_buf_bytes_free", Zero},
     {"read_buf_oom", Zero},
     {"reserved_fds", Server<&ServerInfo::reserved_fds>},
-    {"cmd_get", Thread<ThreadCounter::cmd_get>},
+    {"cmd_get", Gets},
     {"cmd_set", Class<ClassCounter::cmd_set>},
     {"cmd_flush", Thread<ThreadCounter::cmd_flush>},
     {"cmd_touch", Thread<ThreadCounter::cmd_touch>},

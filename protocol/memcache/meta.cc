@@ -40,23 +40,23 @@ ReadOptions ReadOptionsOf(const CommandContext& ctx, const MetaFlags& flags) {
 
 // HD <flags>\r\n or VA <size> <flags>\r\n<value>\r\n
 void WriteItem(CommandContext& ctx, const MetaFlags& flags, const ValueView& item) {
-  const bool known = flags.has('C') && flags.cas() == item.cas;
+  const bool known = flags.has('C') && flags.cas() == item.cas();
   const bool with_value = flags.has('v') && !known;
   ReplyWriter reply(ctx.out);
   reply.Text(with_value ? "VA " : "HD");
   if (with_value) reply.Number(item.size);
   WriteMetaFlags(reply, flags, kGetLetters,
-                 {.key = item.key,
-                  .binary_key = item.binary_key,
-                  .cas = item.cas,
-                  .deadline = item.deadline,
+                 {.key = item.key(),
+                  .binary_key = item.binary_key(),
+                  .cas = item.cas(),
+                  .deadline = item.deadline(),
                   .size = item.size,
                   .client_flags = item.flags,
-                  .was_fetched = item.was_fetched,
-                  .idle_ms = ctx.op.now - item.last_access},
+                  .was_fetched = item.was_fetched(),
+                  .idle_ms = item.IdleMs(ctx.op.now)},
                  ctx.op.now);
-  if (item.token_sent) reply.Text(" Z");
-  if (item.stale) reply.Text(" X");
+  if (item.token_sent()) reply.Text(" Z");
+  if (item.stale()) reply.Text(" X");
   if (item.token_won) reply.Text(" W");
   reply.Text(kCrlf);
   if (with_value && item.size > kLargeValueBytes) {
@@ -91,21 +91,21 @@ void WriteDebug(CommandContext& ctx, const ValueView& item) {
   ReplyWriter reply(ctx.out);
   reply.Text("ME ");
   std::array<char, kMaxEncodedKey> room;
-  reply.Text(item.binary_key ? EncodeKey(item.key, room) : item.key);
+  reply.Text(item.binary_key() ? EncodeKey(item.key(), room) : item.key());
   reply.Text(" exp=");
-  if (item.deadline == kNever) {
+  if (item.deadline() == kNever) {
     reply.Text("-1");
   } else {
-    reply.Number(SecondsLeft(item.deadline, ctx.op.now));
+    reply.Number(SecondsLeft(item.deadline(), ctx.op.now));
   }
   reply.Text(" la=");
-  reply.Number((ctx.op.now - item.last_access) / 1000);
+  reply.Number(item.IdleMs(ctx.op.now) / 1000);
   reply.Text(" cas=");
-  reply.Number(item.cas);
-  reply.Text(item.was_fetched ? " fetch=yes cls=" : " fetch=no cls=");
+  reply.Number(item.cas());
+  reply.Text(item.was_fetched() ? " fetch=yes cls=" : " fetch=no cls=");
   reply.Number(item.class_id);
   reply.Text(" size=");
-  reply.Number(item.item_bytes);
+  reply.Number(item.item_bytes());
   reply.Text(kCrlf);
   reply.Done();
 }

@@ -14,6 +14,15 @@ constexpr int64_t kMaxAheadSeconds = int64_t{1} << 40;
 // All of `text` as digits; from_chars alone would take a sign or stop early.
 template <typename Number>
 std::optional<Number> ParseDigits(std::string_view text, size_t max_chars) {
+  constexpr size_t kShort = 9;  // any such number fits
+  if (text.size() - 1 < kShort) {
+    Number number = 0;
+    for (const char c : text) {
+      if (c < '0' || c > '9') return std::nullopt;
+      number = number * 10 + static_cast<Number>(c - '0');
+    }
+    return number;
+  }
   if (text.empty() || text.size() > max_chars || text.front() < '0' || text.front() > '9') {
     return std::nullopt;
   }

@@ -4,12 +4,13 @@
 
 #pragma once
 
-#include <charconv>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <string_view>
 
+#include "core/base/bytes.h"
+#include "core/base/digits.h"
 #include "protocol/reply_buffer.h"
 
 namespace larder::memcache {
@@ -21,17 +22,18 @@ class ReplyWriter {
       : out_(out), at_(out.Reserve()), end_(at_ + ReplyBuffer::kMaxReply) {}
 
   void Text(std::string_view text) {
-    if (text.empty()) return;  // its pointer may be null
     // Nothing that a client sends can get here: keys and values were measured before.
     if (text.size() > static_cast<size_t>(end_ - at_)) std::abort();
-    std::memcpy(at_, text.data(), text.size());
+    CopyBytes(at_, text.data(), text.size());
     at_ += text.size();
   }
-  void Number(uint64_t value) {
-    const auto [stop, error] = std::to_chars(at_, end_, value);
-    if (error != std::errc()) std::abort();
-    at_ = stop;
+  // A constant: beside a key and a value there is room for all constants and numbers of a reply.
+  template <size_t kBytes>
+  void Text(const char (&text)[kBytes]) {
+    std::memcpy(at_, text, kBytes - 1);
+    at_ += kBytes - 1;
   }
+  void Number(uint64_t value) { at_ = WriteDecimal(at_, value); }
   void Done() { out_.Commit(static_cast<size_t>(at_ - out_.Reserve())); }
 
  private:

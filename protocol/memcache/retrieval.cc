@@ -15,31 +15,42 @@ namespace {
 // other, and no more than the nearest cache holds.
 constexpr size_t kWave = 16;
 
-// VALUE <key> <flags> <bytes> [<cas>]\r\n<data>\r\n; nothing for a miss.
-// REQUIRES: ctx.out.HasRoom().
-void AnswerKey(CommandContext& ctx, const KeyWalk& walk, const Key& key) {
-  ctx.store.Read(ctx.op, key, walk.options, [&](const ValueView& item) {
-    ReplyWriter reply(ctx.out);
-    reply.Text("VALUE ");
-    reply.Text(key.bytes);
+// VALUE <key> <flags> <bytes> [<cas>]\r\n<data>\r\n
+// REQUIRES: out.HasRoom().
+void WriteItem(ReplyBuffer& out, std::string_view key, const ValueView& item, bool with_cas) {
+  ReplyWriter reply(out);
+  reply.Text("VALUE ");
+  reply.Text(key);
+  reply.Text(" ");
+  reply.Number(item.flags);
+  reply.Text(" ");
+  reply.Number(item.size);
+  if (with_cas) {
     reply.Text(" ");
-    reply.Number(item.flags);
-    reply.Text(" ");
-    reply.Number(item.size);
-    if (walk.with_cas) {
-      reply.Text(" ");
-      reply.Number(item.cas);
-    }
-    reply.Text(kCrlf);
-    if (item.size > kLargeValueBytes) {
-      reply.Done();
-      ctx.out.AppendPin(item.MakePin());
-      ctx.out.Append(kCrlf);
-      return;
-    }
-    reply.Text(item.bytes);
-    reply.Text(kCrlf);
+    reply.Number(item.cas());
+  }
+  reply.Text(kCrlf);
+  if (item.size > kLargeValueBytes) {
     reply.Done();
+    out.AppendPin(item.MakePin());
+    out.Append(kCrlf);
+    return;
+  }
+  reply.Text(item.bytes);
+  reply.Text(kCrlf);
+  reply.Done();
+}
+
+// Nothing for a miss.  REQUIRES: ctx.out.HasRoom().
+void AnswerKey(CommandContext& ctx, const KeyWalk& walk, const Key& key) {
+  if (walk.options.touch) {
+    ctx.store.Read(ctx.op, key, walk.options, [&](const ValueView& item) {
+      WriteItem(ctx.out, key.bytes, item, walk.with_cas);
+    });
+    return;
+  }
+  ctx.store.Read(ctx.op, key, [&](const ValueView& item) {
+    WriteItem(ctx.out, key.bytes, item, walk.with_cas);
   });
 }
 
@@ -72,7 +83,14 @@ KeyWalk TouchWalk(const CommandContext& ctx, const Frame& frame, bool with_cas) 
 }
 
 // get key... → the items there are, in the order asked for.
-Outcome Get(CommandContext& ctx, const Frame& frame) { return Retrieve(ctx, frame, KeyWalk{}); }
+Outcome Get(CommandContext& ctx, const Frame& frame) {
+  if (!frame.single_key) return Retrieve(ctx, frame, KeyWalk{});
+  ctx.store.Read(ctx.op, ctx.key, [&](const ValueView& item) {
+    WriteItem(ctx.out, ctx.key.bytes, item, /*with_cas=*/false);
+  });
+  ctx.out.Append(kEnd);
+  return Outcome::kDone;
+}
 
 // gets key... → the same, with the CAS value of each.
 Outcome Gets(CommandContext& ctx, const Frame& frame) {
@@ -108,12 +126,10 @@ WalkResult AnswerKeys(CommandContext& ctx, KeyWalk& walk, std::string_view text)
       std::string_view key;
       step = NextKey(text, at, key);
       if (step != KeyStep::kKey) break;
-      keys[n] = ctx.store.MakeKey(key);
-      ctx.store.PrefetchBucket(keys[n]);
-      ++n;
+      keys[n++].bytes = key;
     }
     const auto wave = std::span(keys).first(n);
-    for (const Key& key : wave) ctx.store.PrefetchItem(key);
+    ctx.store.Prepare(wave);
     for (const Key& key : wave) {
       if (!ctx.out.HasRoom()) {
         return {static_cast<size_t>(key.bytes.data() - text.data()), WalkEnd::kOutputFull};

@@ -37,6 +37,7 @@ class TextSession final : public SessionBase {
     return {store_, op_, host_, options_, out, unfinished_, Key{}, 0};
   }
   static Outcome Execute(CommandContext& ctx, const Frame& frame);
+  static Outcome Refuse(CommandContext& ctx, const Frame& frame);
   Step GoOnWithKeys(std::string_view input, ReplyBuffer& out);
   Step GoOnWithUpload(std::string_view input, ReplyBuffer& out);
   Step FinishUpload(std::string_view ending, size_t consumed, ReplyBuffer& out);
@@ -103,28 +104,25 @@ TextSession::Step TextSession::GoOnWithLogin(std::string_view input, ReplyBuffer
 
 TextSession::Step TextSession::DoBatch(std::string_view input, ReplyBuffer& out) {
   CommandContext ctx = ContextFor(out);
-  std::string_view rest = input;
-  return RunBatch<Frame>(input, out, ReadFrame,
-                         [&](const Frame& frame, const Key& key, size_t& consumed) {
-                           ctx.key = key;
-                           ctx.consumed = consumed;
-                           const Outcome outcome = op_.IsWatched(kRawCommands | kConversation)
-                                                       ? ExecuteWatched(ctx, frame, rest)
-                                                       : Execute(ctx, frame);
-                           rest.remove_prefix(consumed);
-                           consumed = ctx.consumed;
-                           return outcome;
-                         });
+  return RunBatch<Frame>(
+      input, out, ReadFrame, [&](const Frame& frame, const Key& key, size_t at, size_t& consumed) {
+        ctx.key = key;
+        ctx.consumed = consumed;
+        const Outcome outcome = op_.IsWatched(kRawCommands | kConversation)
+                                    ? ExecuteWatched(ctx, frame, input.substr(at))
+                                    : Execute(ctx, frame);
+        consumed = ctx.consumed;
+        return outcome;
+      });
 }
 
-Outcome TextSession::Execute(CommandContext& ctx, const Frame& frame) {
+inline Outcome TextSession::Execute(CommandContext& ctx, const Frame& frame) {
+  return frame.kind <= kLastHandled ? frame.command->handler(ctx, frame) : Refuse(ctx, frame);
+}
+
+// Whatever no command's handler answers.
+Outcome TextSession::Refuse(CommandContext& ctx, const Frame& frame) {
   switch (frame.kind) {
-    case FrameKind::kWords:
-    case FrameKind::kKeys:
-    case FrameKind::kValue:
-    case FrameKind::kLargeValue:
-    case FrameKind::kOpenKeys:
-      return frame.command->handler(ctx, frame);
     case FrameKind::kUnknown:
       if (!frame.noreply) ctx.out.Append(kError);
       return Outcome::kDone;
@@ -139,6 +137,11 @@ Outcome TextSession::Execute(CommandContext& ctx, const Frame& frame) {
       }
       if (!frame.noreply) ctx.out.Append(frame.refusal);
       return Outcome::kDone;
+    case FrameKind::kWords:
+    case FrameKind::kKeys:
+    case FrameKind::kValue:
+    case FrameKind::kLargeValue:
+    case FrameKind::kOpenKeys:  // their handler's
     case FrameKind::kClose:
       break;
   }

@@ -45,8 +45,8 @@ class SessionBase : public Session {
   virtual void GiveUpUpload() = 0;
 
   // Frames as many requests as make a batch, fetches their keys, and does them.
-  // `read(input, frame)` is false when more bytes must come first; `execute(frame, key, consumed)`
-  // may lower `consumed`, which is the frame's bytes.
+  // `read(input, frame)` is false when more bytes must come first; `execute(frame, key, at,
+  // consumed)` may lower `consumed`, which is the frame's bytes from `at` on.
   template <typename FrameType, typename Read, typename Execute>
   Step RunBatch(std::string_view input, ReplyBuffer& out, Read&& read, Execute&& execute);
 
@@ -77,15 +77,15 @@ SessionBase::Step SessionBase::RunBatch(std::string_view input, ReplyBuffer& out
     is_input_done = rest.empty() || !read(rest, frame);
     if (is_input_done) break;
     rest.remove_prefix(frame.bytes);
-    batch.Keep(store_);
+    batch.Keep();
     if (frame.ends_batch()) break;
   }
-  batch.Prefetch(store_);
+  batch.Prepare(store_);
   size_t at = 0;
   for (size_t i = 0; i < batch.size(); ++i) {
     if (!out.HasRoom()) return {at, SessionState::kOutputFull, false};
     size_t consumed = batch.frame(i).bytes;
-    switch (execute(batch.frame(i), batch.key(i), consumed)) {
+    switch (execute(batch.frame(i), batch.key(i), at, consumed)) {
       case Outcome::kDone:
         at += consumed;
         break;

@@ -20,12 +20,11 @@ std::string_view Unless(bool silent, std::string_view text) {
 bool Joins(StoreMode mode) { return mode == StoreMode::kAppend || mode == StoreMode::kPrepend; }
 
 Outcome StoreValue(CommandContext& ctx, const Frame& frame, StoreMode mode) {
-  StoreRequest request;
-  request.key = ctx.key;
-  request.mode = mode;
-  request.flags = frame.flags;
-  request.deadline = DeadlineOf(frame.exptime, ctx.op.now, ctx.store.clock());
-  request.compare_cas = frame.cas;
+  const StoreRequest request{.key = ctx.key,
+                             .mode = mode,
+                             .flags = frame.flags,
+                             .deadline = DeadlineOf(frame.exptime, ctx.op.now, ctx.store.clock()),
+                             .compare_cas = frame.cas};
   if (frame.kind == FrameKind::kLargeValue) return BeginLarge(ctx, frame, request);
   std::string_view reply = kBadChunk;
   if (frame.properly_ended) reply = StoreReply(PutValue(ctx, request, frame.value, nullptr));

@@ -1,6 +1,6 @@
 // protocol/memcache/top_keys.cc — `stats topkeys`: which keys are asked for most.
 //
-//   STAT one_in 64            a request in so many was counted, by chance
+//   STAT one_in 512           a request in so many was counted, by chance
 //   STAT samples 15625        so many were, in
 //   STAT seconds 10           so many seconds: since the start, or the last `stats reset`
 //   STAT 1:key user%3A1       the most wanted key, URI-encoded

@@ -82,8 +82,8 @@ struct Life {
     std::string seen;
     Pin pin;
     store->Read(ctx, store->MakeKey(key), {}, [&](const ValueView& view) {
-      seen = std::to_string(view.flags) + " " + std::to_string(view.cas) + " " +
-             (view.was_fetched ? "read " : "new ") + (view.stale ? "stale " : "");
+      seen = std::to_string(view.flags) + " " + std::to_string(view.cas()) + " " +
+             (view.was_fetched() ? "read " : "new ") + (view.stale() ? "stale " : "");
       if (view.size > kLargeValueBytes) {
         pin = view.MakePin();
       } else {
@@ -303,7 +303,7 @@ TEST_CASE("items of a cache that was away for years come back old", "[core][rest
   REQUIRE(life.outcome() == Outcome::kRestored);
   TimeMs age = 0;
   life.store->Read(life.ctx, life.store->MakeKey("ever"), {.peek = true},
-                   [&](const ValueView& view) { age = life.ctx.now - view.last_access; });
+                   [&](const ValueView& view) { age = view.IdleMs(life.ctx.now); });
   CHECK(age <= life.ctx.now);
   CHECK_FALSE(life.Get("ever").empty());
   CHECK(life.Get("mortal").empty());

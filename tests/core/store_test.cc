@@ -40,7 +40,7 @@ struct Fixture {
     std::string value = "-";
     Pin pin;
     store.Read(ctx, store.MakeKey(key), {}, [&](const ValueView& view) {
-      if (cas != nullptr) *cas = view.cas;
+      if (cas != nullptr) *cas = view.cas();
       if (flags != nullptr) *flags = view.flags;
       if (view.size <= kLargeValueBytes) {
         value = view.bytes;
@@ -341,8 +341,8 @@ TEST_CASE("a count that finds no memory for a longer number has changed nothing"
   REQUIRE(f.store.Count(f.ctx, request, &answer) == CounterResult::kOutOfMemory);
   f.store.Read(f.ctx, request.key, {}, [&](const ValueView& view) {
     CHECK(view.bytes == "9");
-    CHECK(view.cas == cas);
-    CHECK(view.deadline == before);
+    CHECK(view.cas() == cas);
+    CHECK(view.deadline() == before);
   });
   f.Advance(6000);
   CHECK(f.Get("counter") == "9");

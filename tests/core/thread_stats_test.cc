@@ -12,10 +12,10 @@ TEST_CASE("sums are over every class there is, the last one included", "[core][s
   ThreadStats* const other = registry.NewCell();
   one->Add(ClassCounter::linked, 1, 3);
   other->Add(ClassCounter::linked, count - 1, 4);
-  other->Add(ThreadCounter::cmd_get, 5);
+  other->Add(ThreadCounter::get_misses, 5);
   CHECK((*registry.Totals())[ClassCounter::linked] == 7);
   CHECK(registry.Totals()->Class(ClassCounter::linked, count - 1) == (count == 2 ? 7 : 4));
-  CHECK((*registry.Totals())[ThreadCounter::cmd_get] == 5);
+  CHECK(registry.Totals()->cmd_get() == 5);
   registry.Reset();
   one->Add(ClassCounter::linked, count - 1);
   CHECK((*registry.Totals())[ClassCounter::linked] == 1);

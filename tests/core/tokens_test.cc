@@ -28,13 +28,13 @@ struct World {
     Seen seen;
     seen.result = store.Read(ctx, store.MakeKey(key), options, [&](const ValueView& view) {
       seen.value = view.bytes;
-      seen.cas = view.cas;
-      seen.deadline = view.deadline;
-      seen.stale = view.stale;
-      seen.sent = view.token_sent;
+      seen.cas = view.cas();
+      seen.deadline = view.deadline();
+      seen.stale = view.stale();
+      seen.sent = view.token_sent();
       seen.won = view.token_won;
-      seen.fetched = view.was_fetched;
-      seen.binary = view.binary_key;
+      seen.fetched = view.was_fetched();
+      seen.binary = view.binary_key();
     });
     return seen;
   }
@@ -130,9 +130,9 @@ TEST_CASE("a peek leaves no trace", "[core][tokens]") {
   CHECK_FALSE(w.Read("k", {}).fetched);
   CHECK(w.Read("k", {}).fetched);
   const auto totals = w.store.stats().Totals();
-  const uint64_t gets = (*totals)[ThreadCounter::cmd_get];
+  const uint64_t gets = totals->cmd_get();
   (void)w.Read("k", {.uncounted = true});
-  CHECK((*w.store.stats().Totals())[ThreadCounter::cmd_get] == gets);
+  CHECK(w.store.stats().Totals()->cmd_get() == gets);
 }
 
 TEST_CASE("a cas with a lower number stores a stale value where that is allowed",

@@ -29,7 +29,7 @@ TEST_CASE("stats topkeys finds the keys that clients want most", "[memcache][sta
   const auto key = [&] {
     return "key/" + std::to_string(static_cast<int>(std::exp2(even(random))) - 1);
   };
-  for (int i = 0; i < 10'000; ++i) {
+  for (int i = 0; i < 40'000; ++i) {
     std::string requests;
     for (int k = 0; k < 5; ++k) requests += "get " + key() + "\r\n";
     requests += "get " + key() + " " + key() + " " + key() + "\r\n";
@@ -38,20 +38,20 @@ TEST_CASE("stats topkeys finds the keys that clients want most", "[memcache][sta
   }
   world.Advance(100'000);
   const std::string stats = client.Ask("stats topkeys\r\n");
-  CHECK(Stat(stats, "one_in") == "64");
+  CHECK(Stat(stats, "one_in") == "512");
   CHECK(Stat(stats, "seconds") == "100");
-  CHECK(std::abs(std::stod(Stat(stats, "samples")) * 64 - 100'000) < 10'000);
+  CHECK(std::abs(std::stod(Stat(stats, "samples")) * 512 - 400'000) < 40'000);
   CHECK(Stat(stats, "1:key") == "key%2F0");
   CHECK(Stat(stats, "2:key") == "key%2F1");
   // A fourteenth of all requests each, for rank 0, and for ranks 1 and 2 together.
-  CHECK(std::abs(std::stod(Stat(stats, "1:requests")) - 100'000.0 / 14) < 2'000);
-  CHECK(std::abs(std::stod(Stat(stats, "1:per_second")) - 1'000.0 / 14) < 20);
+  CHECK(std::abs(std::stod(Stat(stats, "1:requests")) - 400'000.0 / 14) < 8'000);
+  CHECK(std::abs(std::stod(Stat(stats, "1:per_second")) - 4'000.0 / 14) < 80);
   CHECK(Stat(stats, "20:key") != "missing");
   CHECK(Stat(stats, "21:key") == "missing");
   SECTION("and forgets them with the other counters") {
     REQUIRE(client.Ask("stats reset\r\n") == "RESET\r\n");
     const std::string after = client.Ask("stats topkeys\r\n");
-    CHECK(after == "STAT one_in 64\r\nSTAT samples 0\r\nSTAT seconds 0\r\nEND\r\n");
+    CHECK(after == "STAT one_in 512\r\nSTAT samples 0\r\nSTAT seconds 0\r\nEND\r\n");
   }
   SECTION("unless keys may not be listed") {
     world.session_options.dump_enabled = false;
