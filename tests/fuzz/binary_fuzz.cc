@@ -1,21 +1,23 @@
 // tests/fuzz/binary_fuzz.cc — the binary protocol, whole and in pieces (see twins.h).
 //
-// The first byte says how long the pieces are.
+// The first byte says how long the pieces are (see twins.h), kSwell stands for many (see swell.h).
 
 #include <cstdint>
 #include <string_view>
 
 #include "tests/fuzz/mutate.h"
+#include "tests/fuzz/swell.h"
 #include "tests/fuzz/twins.h"
 
 namespace larder::test {
 namespace {
 
-void Play(std::string_view bytes, size_t piece) {
+void Play(uint8_t first, std::string_view bytes) {
   constexpr std::string_view kStat = "\x80\x10";
   if (Repeats(bytes, kStat, 2)) return;
-  static Twins& twins = *new Twins(Client::Dialect::kBinary);  // never freed
-  twins.Play(bytes, piece);
+  static Stage& stage = *new Stage(Client::Dialect::kBinary);  // never freed
+  const auto has = [bytes](auto word) { return bytes.find(word) != std::string_view::npos; };
+  stage.Play(first, bytes, has(kSwell) && has(kStat));
 }
 
 }  // namespace
@@ -24,7 +26,7 @@ void Play(std::string_view bytes, size_t piece) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size < 1) return 0;
   const std::string_view bytes(reinterpret_cast<const char*>(data), size);
-  larder::test::Play(bytes.substr(1), 1U + data[0]);
+  larder::test::Play(data[0], bytes.substr(1));
   return 0;
 }
 

@@ -1,5 +1,7 @@
 // tests/fuzz/datagram_fuzz.cc — a UDP datagram of any bytes: its frame, the conversation in it, and
 // the limit of what it can make a server say.
+//
+// kSwell stands for many bytes (see swell.h).
 
 #include <cstdint>
 #include <cstdlib>
@@ -8,6 +10,7 @@
 
 #include "server/datagram_frame.h"
 #include "server/datagram_port.h"
+#include "tests/fuzz/swell.h"
 #include "tests/fuzz/twins.h"
 
 namespace larder::test {
@@ -35,6 +38,6 @@ void Serve(std::string_view datagram) {
 }  // namespace larder::test
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  larder::test::Serve({reinterpret_cast<const char*>(data), size});
+  larder::test::Serve(larder::test::Swell({reinterpret_cast<const char*>(data), size}));
   return 0;
 }

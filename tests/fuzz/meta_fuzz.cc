@@ -1,7 +1,7 @@
 // tests/fuzz/meta_fuzz.cc — the meta commands, whole and in pieces (see twins.h), and the two ways
 // between a key and its base64.
 //
-// The first byte says how long the pieces are.
+// The first byte says how long the pieces are (see twins.h), kSwell stands for many (see swell.h).
 
 #include <array>
 #include <cstdint>
@@ -33,13 +33,13 @@ void CheckKeys(std::string_view bytes) {
   }
 }
 
-void Play(std::string_view bytes, size_t piece) {
+void Play(uint8_t first, std::string_view bytes) {
   CheckKeys(bytes);
   for (const std::string_view other : {"watch", "stats", "dump"}) {
     if (bytes.find(other) != std::string_view::npos) return;  // text_fuzz has them
   }
-  static Twins& twins = *new Twins(Client::Dialect::kText);  // never freed
-  twins.Play(bytes, piece);
+  static Stage& stage = *new Stage(Client::Dialect::kText);  // never freed
+  stage.Play(first, bytes, false);
 }
 
 }  // namespace
@@ -48,7 +48,7 @@ void Play(std::string_view bytes, size_t piece) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size < 1) return 0;
   const std::string_view bytes(reinterpret_cast<const char*>(data), size);
-  larder::test::Play(bytes.substr(1), 1U + data[0]);
+  larder::test::Play(data[0], bytes.substr(1));
   return 0;
 }
 

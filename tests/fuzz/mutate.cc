@@ -6,6 +6,7 @@
 
 #include "protocol/big_endian.h"
 #include "protocol/memcache/binary_command.h"
+#include "tests/fuzz/swell.h"
 
 namespace larder::test {
 namespace {
@@ -63,7 +64,7 @@ std::string RepairText(std::string_view lines, bool wants_meta, unsigned seed) {
       continue;
     }
     const std::string_view value = NextLine(lines);
-    repaired.append(WithWord(line, *size_word, std::to_string(value.size())));
+    repaired.append(WithWord(line, *size_word, std::to_string(Swell(value).size())));
     repaired.append("\r\n").append(value).append("\r\n");
   }
   return repaired;
@@ -80,13 +81,15 @@ std::string RepairPackets(std::string_view packets, unsigned seed) {
     const bool has_key = spec == nullptr || spec->key != memcache::KeyShape::kNone;
     const size_t key = has_key ? std::min<size_t>(LoadBig16(header + 2) % 8 + 1, left - extras) : 0;
     const size_t most_value = spec == nullptr || spec->most_value > 0 ? 32 : 0;
-    const size_t value =
-        std::min<size_t>(most_value == 0 ? 0 : seed % most_value, left - extras - key);
+    size_t value = std::min<size_t>(most_value == 0 ? 0 : seed % most_value, left - extras - key);
+    const std::string_view text(header + kBinaryHeaderBytes + extras + key, left - extras - key);
+    if (most_value > 0 && value < text.size() && text.substr(0, value).ends_with(kSwell)) ++value;
+    const size_t swollen = Swell(text.substr(0, value)).size();
     header[0] = memcache::kBinaryRequest;
     StoreBig16(header + 2, static_cast<uint16_t>(key));
     header[4] = static_cast<char>(extras);
     header[5] = 0;
-    StoreBig32(header + 8, static_cast<uint32_t>(extras + key + value));
+    StoreBig32(header + 8, static_cast<uint32_t>(extras + key + swollen));
     at += kBinaryHeaderBytes + extras + key + value;
   }
   return repaired;

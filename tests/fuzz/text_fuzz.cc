@@ -1,22 +1,23 @@
 // tests/fuzz/text_fuzz.cc — the text protocol, whole and in pieces (see twins.h).
 //
-// The first byte says how long the pieces are.
+// The first byte says how long the pieces are (see twins.h), kSwell stands for many (see swell.h).
 
 #include <cstdint>
 #include <string_view>
 
 #include "tests/fuzz/mutate.h"
+#include "tests/fuzz/swell.h"
 #include "tests/fuzz/twins.h"
 
 namespace larder::test {
 namespace {
 
-void Play(std::string_view bytes, size_t piece) {
-  // Only watch may know, and does say, what arrived together with it.
-  if (bytes.find("watch") != std::string_view::npos) return;
+void Play(uint8_t first, std::string_view bytes) {
   if (Repeats(bytes, "stats", 2) || Repeats(bytes, "dump", 2)) return;
-  static Twins& twins = *new Twins(Client::Dialect::kText);  // never freed
-  twins.Play(bytes, piece);
+  static Stage& stage = *new Stage(Client::Dialect::kText);  // never freed
+  const auto has = [bytes](auto word) { return bytes.find(word) != std::string_view::npos; };
+  // Only watch may know, and does say, what arrived together with it.
+  stage.Play(first, bytes, has("watch") || (has(kSwell) && (has("stats") || has("dump"))));
 }
 
 }  // namespace
@@ -25,7 +26,7 @@ void Play(std::string_view bytes, size_t piece) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size < 1) return 0;
   const std::string_view bytes(reinterpret_cast<const char*>(data), size);
-  larder::test::Play(bytes.substr(1), 1U + data[0]);
+  larder::test::Play(data[0], bytes.substr(1));
   return 0;
 }
 

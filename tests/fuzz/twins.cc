@@ -4,13 +4,29 @@
 #include <cstdlib>
 #include <string>
 
-namespace larder::test {
+#include "tests/fuzz/swell.h"
 
-StoreOptions Tiny() {
+namespace larder::test {
+namespace {
+
+constexpr unsigned kAges = 2048;  // after so many inputs
+constexpr unsigned kFlushes = 4 * kAges;
+
+// Large values are of several pieces, and soon too large.
+StoreOptions WithMemory(uint64_t bytes, bool evict) {
   StoreOptions options = World::Small();
-  options.memory_bytes = 8 << 20;
+  options.memory_bytes = bytes;
+  options.max_item_bytes = 64 << 10;
+  options.max_chunk_bytes = 18 << 10;
+  options.evict = evict;
   return options;
 }
+
+StoreOptions Roomy() { return WithMemory(64 << 20, true); }
+
+}  // namespace
+
+StoreOptions Tiny() { return WithMemory(8 << 20, true); }
 
 void Age(World& world) {
   world.Advance(1000);
@@ -19,17 +35,65 @@ void Age(World& world) {
   world.store.stats().Reset();
 }
 
+Twins::Twins(Client::Dialect dialect, const StoreOptions& options)
+    : dialect_(dialect), whole_(options), cut_(options) {
+  for (World* world : {&whole_, &cut_}) world->session_options.shutdown_enabled = true;
+}
+
 void Twins::Play(std::string_view bytes, size_t piece) {
-  const std::string whole = Client(whole_, std::string_view::npos, dialect_).Ask(bytes);
-  const std::string cut = Client(cut_, piece, dialect_).Ask(bytes);
-  if (whole != cut) {
-    std::fprintf(stderr, "whole:\n%s\nin pieces of %zu:\n%s\n", whole.c_str(), piece, cut.c_str());
+  heard_whole_.clear();
+  heard_cut_.clear();
+  Client(whole_, std::string_view::npos, dialect_).Ask(bytes, heard_whole_);
+  Client(cut_, piece, dialect_).Ask(bytes, heard_cut_);
+  if (heard_whole_ != heard_cut_) {
+    std::fprintf(stderr, "whole:\n%s\nin pieces of %zu:\n%s\n", heard_whole_.c_str(), piece,
+                 heard_cut_.c_str());
     std::abort();
   }
-  constexpr unsigned kEvery = 2048;
-  if (++played_ % kEvery != 0) return;
-  Age(whole_);
-  Age(cut_);
+}
+
+void Twins::Age() {
+  test::Age(whole_);
+  test::Age(cut_);
+}
+
+void Twins::Flush() {
+  for (World* world : {&whole_, &cut_}) (void)Client(*world).Ask("flush_all\r\n");
+}
+
+Stage::Stage(Client::Dialect dialect)
+    : dialect_(dialect),
+      small_(dialect, Tiny()),
+      roomy_(dialect, Roomy()),
+      full_(WithMemory(8 << 20, false)) {
+  full_.session_options.shutdown_enabled = true;
+  full_.context.keys = full_.store.hot_keys().NewSketch();
+  full_.host.connections = {{7, "tcp:127.0.0.1:4711", "tcp:127.0.0.1:11211", "conn_read", 1}};
+}
+
+void Stage::Play(uint8_t first, std::string_view bytes, bool alone) {
+  constexpr uint8_t kAlone = 0x80;
+  constexpr size_t kLargePiece = 64;
+  const std::string swollen = Swell(bytes);
+  const bool is_large = swollen.size() != bytes.size();
+  const size_t piece = (1U + (first & (kAlone - 1))) * (is_large ? kLargePiece : 1);
+  if (alone || (first & kAlone) != 0) {
+    PlayAlone(swollen, piece);
+  } else {
+    (is_large ? roomy_ : small_).Play(swollen, piece);
+  }
+  if (++played_ % kAges != 0) return;
+  small_.Age();
+  roomy_.Flush();
+  roomy_.Age();
+  if (played_ % kFlushes == 0) (void)Client(full_).Ask("flush_all\r\n");
+  Age(full_);
+}
+
+void Stage::PlayAlone(std::string_view bytes, size_t piece) {
+  full_.host.feed_text = "ts=1.0 gid=1 type=item_get\n";
+  heard_.clear();
+  Client(full_, piece, dialect_).Ask(bytes, heard_);
 }
 
 bool Repeats(std::string_view bytes, std::string_view word, size_t most) {

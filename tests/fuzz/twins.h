@@ -6,6 +6,8 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <string>
 #include <string_view>
 
 #include "tests/protocol/fixture.h"
@@ -20,15 +22,39 @@ void Age(World& world);
 
 class Twins {
  public:
-  explicit Twins(Client::Dialect dialect) : dialect_(dialect) {}
+  Twins(Client::Dialect dialect, const StoreOptions& options);
 
   // One client's whole conversation.  Aborts when the two hear different answers.
   void Play(std::string_view bytes, size_t piece);
+  void Age();
+  // Forgets all items.
+  void Flush();
 
  private:
   const Client::Dialect dialect_;
-  World whole_{Tiny()};
-  World cut_{Tiny()};
+  World whole_;
+  World cut_;
+  std::string heard_whole_;  // kept, as they may be long
+  std::string heard_cut_;
+};
+
+// All stores that one fuzzer plays on.
+class Stage {
+ public:
+  explicit Stage(Client::Dialect dialect);
+
+  // `first` says how long the pieces are, and where it is played.  `alone`: not by twins, because
+  // answers may tell what arrived together, or what memory is in use meanwhile.
+  void Play(uint8_t first, std::string_view bytes, bool alone);
+
+ private:
+  void PlayAlone(std::string_view bytes, size_t piece);
+
+  const Client::Dialect dialect_;
+  Twins small_;
+  Twins roomy_;  // for large values: how soon their memory is free depends on the pieces
+  World full_;   // it evicts nothing, and has no twin
+  std::string heard_;
   unsigned played_ = 0;
 };
 

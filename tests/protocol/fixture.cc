@@ -19,13 +19,17 @@ namespace {
 
 std::string Client::Ask(std::string_view bytes) {
   std::string answer;
+  Ask(bytes, answer);
+  return answer;
+}
+
+void Client::Ask(std::string_view bytes, std::string& answer) {
   while (!bytes.empty() && !closed_) {
     const std::string_view part = bytes.substr(0, piece_);
     bytes.remove_prefix(part.size());
     Receive(part, answer);
   }
   if (!closed_) Run(answer);
-  return answer;
 }
 
 void Client::Receive(std::string_view bytes, std::string& answer) {
@@ -45,15 +49,15 @@ void Client::Receive(std::string_view bytes, std::string& answer) {
 
 void Client::Run(std::string& answer) {
   for (;;) {
-    const Session::Progress progress = session_->Consume(kept_, out_);
+    const Session::Progress progress = session_->Consume(kept_, *out_);
     if (progress.consumed > kept_.size()) Broken("consumed more than there was");
     kept_.erase(0, progress.consumed);
-    most_pending_ = std::max(most_pending_, out_.pending_bytes());
+    most_pending_ = std::max(most_pending_, out_->pending_bytes());
     uploading_ = progress.state == SessionState::kUploading;
     waiting_ = progress.state == SessionState::kWaiting;
     closed_ = progress.state == SessionState::kClosing;
     const bool full = progress.state == SessionState::kOutputFull;
-    if (full && out_.empty()) Broken("waits for an output that is empty");
+    if (full && out_->empty()) Broken("waits for an output that is empty");
     Send(answer);
     if (!full) break;
   }
@@ -65,9 +69,9 @@ void Client::Run(std::string& answer) {
 
 // Odd sizes, so that every kind of segment is cut somewhere.
 void Client::Send(std::string& answer) {
-  while (!out_.empty()) {
+  while (!out_->empty()) {
     std::array<iovec, 3> iov;
-    const size_t n = out_.Gather(iov);
+    const size_t n = out_->Gather(iov);
     if (n == 0) Broken("has nothing to send, but is not empty");
     size_t room = 40'009;
     size_t sent = 0;
@@ -77,8 +81,10 @@ void Client::Send(std::string& answer) {
       sent += part;
       room -= part;
     }
-    out_.Drop(sent);
+    out_->Drop(sent);
+    if (!out_->empty()) out_->MarkStuck();  // as when the client does not read more for now
   }
+  if (!out_->is_whole()) out_ = std::make_unique<ReplyBuffer>();
 }
 
 std::string Repeat(std::string_view text, size_t n) {

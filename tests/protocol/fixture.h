@@ -107,6 +107,8 @@ class Client {
 
   // Sends `bytes`; returns everything that was answered.
   std::string Ask(std::string_view bytes);
+  // The same, behind what `answer` has.
+  void Ask(std::string_view bytes, std::string& answer);
   [[nodiscard]] bool closed() const { return closed_; }
   [[nodiscard]] bool waiting() const { return waiting_; }
   // The most bytes that the session ever left behind, and the most that `out` held.
@@ -121,7 +123,7 @@ class Client {
 
   std::unique_ptr<Session> session_;
   size_t piece_;
-  ReplyBuffer out_;
+  std::unique_ptr<ReplyBuffer> out_ = std::make_unique<ReplyBuffer>();
   std::string kept_;
   bool uploading_ = false;
   bool waiting_ = false;
