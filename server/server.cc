@@ -249,8 +249,11 @@ std::vector<memcache::ConnectionInfo> Server::Connections() {
   // Addresses are asked for after the copy was taken: no worker waits for it.  Of a client that
   // left meanwhile it says "?".
   for (const ConnectionRow& one : network_->Connections()) {
-    rows.push_back({one.fd, DescribeSocket(one.fd, false), listeners_[one.listener].description,
-                    std::string(StateName(one.state)), one.idle_seconds});
+    const std::string& listener = listeners_[one.listener].description;
+    std::string address = DescribeSocket(one.fd, false);
+    if (address == "unix:") address = listener;  // such a client has no name of its own
+    rows.push_back({one.fd, std::move(address), listener, std::string(StateName(one.state)),
+                    one.idle_seconds});
   }
   return rows;
 }

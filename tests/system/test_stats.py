@@ -1,7 +1,10 @@
 """The names of `stats` and their order are an interface: exporters parse them.  The lists are those of 1.6.45."""
 
+import os
+import tempfile
+
 from harness.case import SystemTest, ours_only
-from harness.server import poll
+from harness.server import Server, poll
 
 GENERAL = """pid uptime time version libevent pointer_size rusage_user rusage_system max_connections curr_connections
 total_connections rejected_connections connection_structures response_obj_oom response_obj_count response_obj_bytes
@@ -96,6 +99,14 @@ class StatsTest(SystemTest):
         for name in ("lru_crawler", "cas_enabled", "flush_enabled", "maxconns_fast", "slab_reassign"):
             self.assertIn(settings[name], ("yes", "no"), name)
         self.assertEqual(settings["evictions"], "on")
+
+    @ours_only("Debian's memcached says ?:<AF 0>")
+    def test_a_unix_client_is_described_by_its_path(self):
+        with tempfile.TemporaryDirectory() as directory:
+            path = os.path.join(directory, "socket")
+            with Server(unix=path) as server, server.wire() as wire:
+                told = wire.stats(b"conns")
+        self.assertEqual([value for name, value in told if name.endswith("addr")], ["unix:" + path] * 3)
 
     def test_counters_move_with_commands(self):
         wire = self.wire(self.start())
