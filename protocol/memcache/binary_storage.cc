@@ -45,16 +45,17 @@ Outcome StoreWith(BinaryContext& ctx, const BinaryFrame& frame, const StoreReque
   return Outcome::kDone;
 }
 
-// With a CAS, each of them stores over exactly that item and nothing else.
+// With a CAS, each of them stores over exactly that item and nothing else; without any (-C), as
+// memcached does, whatever number came along.
 template <StoreMode kMode>
 Outcome StoreAs(BinaryContext& ctx, const BinaryFrame& frame) {
   StoreRequest request;
   request.key = ctx.key;
   request.mode = kMode;
-  request.compare_cas = frame.cas;
+  request.compare_cas = ctx.store.options().use_cas ? frame.cas : 0;
   request.binary_key = !FitsALine(ctx.key.bytes);
   if constexpr (!(kMode == StoreMode::kAppend || kMode == StoreMode::kPrepend)) {
-    if (frame.cas != 0) request.mode = StoreMode::kCas;
+    if (request.compare_cas != 0) request.mode = StoreMode::kCas;
     request.flags = LoadBig32(frame.extras.data());
     request.deadline =
         DeadlineOf(LoadBig32(frame.extras.data() + 4), ctx.op.now, ctx.store.clock());

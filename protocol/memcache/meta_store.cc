@@ -37,7 +37,8 @@ StoreRequest RequestOf(const CommandContext& ctx, const MetaFlags& flags, const 
   const bool joins = mode == StoreMode::kAppend || mode == StoreMode::kPrepend;
   // A comparison makes a cas of what would store anyway; add stays what it is.
   if (flags.has('C') && !joins && mode != StoreMode::kAdd) request.mode = StoreMode::kCas;
-  request.compare_cas = flags.cas();
+  // Without CAS numbers (-C) a join compares none, as memcached does.
+  if (!joins || ctx.store.options().use_cas) request.compare_cas = flags.cas();
   request.or_stale = flags.has('I');
   request.new_cas = flags.new_cas();
   request.flags = flags.client_flags();

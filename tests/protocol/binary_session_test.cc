@@ -108,6 +108,19 @@ TEST_CASE("a CAS makes any binary store conditional", "[binary][cas]") {
   CHECK(stored[0].opaque == 0x01020304);
 }
 
+TEST_CASE("with -C, binary stores take no notice of a CAS, others find no equal", "[binary][cas]") {
+  StoreOptions options = World::Small();
+  options.use_cas = false;
+  World world(options);
+  Client client(world);
+  CHECK(client.Show({Set("a", "1", 0, 0, 5), Set("a", "2", 0, 0, 5), Get("a")}) ==
+        "01:0\n01:0\n00:0 e=00000000 2\n");
+  CHECK(client.Show({{0x03, "a", "3", StoreExtras(0, 0), 5}}) == "03:0\n");
+  CHECK(client.Show({{0x02, "a", "4", StoreExtras(0, 0), 5}}) == "02:2 Data exists for key.\n");
+  CHECK(client.Show({{0x0e, "a", "4", "", 5}, Get("a")}) == "0e:0\n00:0 e=00000000 34\n");
+  CHECK(client.Show({{0x04, "a", "", "", 5}}) == "04:2 Data exists for key.\n");
+}
+
 TEST_CASE("binary joins, deletes and counters honour a CAS", "[binary][cas]") {
   World world;
   Client client(world, Piece());
