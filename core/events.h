@@ -7,6 +7,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 
@@ -24,6 +25,8 @@ enum EventStream : uint32_t {
   kProxyStreams = 1 << 7,   // accepted, silent: there is no proxy
   kConversation = 1 << 15,  // what -vv prints: requests and the first line of each reply
 };
+
+inline constexpr size_t kStreamBits = 16;
 
 enum class EventKind : uint8_t {
   kItemGet,          // status: FetchStatus

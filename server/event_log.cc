@@ -3,7 +3,6 @@
 #include <pthread.h>
 
 #include <algorithm>
-#include <chrono>
 #include <new>
 #include <system_error>
 #include <utility>
@@ -12,10 +11,6 @@
 
 namespace larder::server {
 namespace {
-
-// How long the thread rests between two looks while somebody watches.
-constexpr std::chrono::milliseconds kShortest{2};
-constexpr std::chrono::milliseconds kLongest{64};
 
 int64_t WallMicros() {
   const auto since = std::chrono::system_clock::now().time_since_epoch();
@@ -28,6 +23,7 @@ class EventLog::Sink final : public EventSink {
  public:
   Sink(EventLog& log, const Wakeup* wakeup)
       : EventSink(log.streams_),
+        log_(log),
         numbers_(log.next_number_),
         wakeup_(wakeup),
         ring_(log.options_.worker_bytes) {}
@@ -37,12 +33,14 @@ class EventLog::Sink final : public EventSink {
     const uint64_t number = numbers_.fetch_add(1, std::memory_order_relaxed);
     ring_.Push({.number = number, .wall_us = WallMicros(), .streams = streams, .event = event},
                text);
+    if (ring_.is_half_full()) log_.Hurry();
   }
 
   [[nodiscard]] EventRing& ring() { return ring_; }
   [[nodiscard]] const Wakeup* wakeup() const { return wakeup_; }
 
  private:
+  EventLog& log_;
   std::atomic<uint64_t>& numbers_;
   const Wakeup* const wakeup_;
   EventRing ring_;
@@ -77,6 +75,11 @@ class EventLog::Watcher {
     }
     ++lost_;
     return false;
+  }
+  // Lines that never came here.
+  void AddLost(uint64_t lines) ABSL_LOCKS_EXCLUDED(mutex_) {
+    MutexLock lock(mutex_);
+    lost_ += lines;
   }
   // Wakes the reader if there is something new.  Signals under the lock, which never blocks: the
   // reader's worker can go as soon as Close() has returned.
@@ -214,7 +217,7 @@ EventLogCounts EventLog::Counts() const {
 }
 
 void EventLog::Loop() {
-  std::chrono::milliseconds pause = kShortest;
+  std::chrono::milliseconds pause = options_.shortest_rest;
   std::unique_lock<std::mutex> lock(sleep_mutex_);
   while (!stopping_) {
     if (streams_.load(std::memory_order_relaxed) == 0) {
@@ -222,6 +225,7 @@ void EventLog::Loop() {
       continue;  // look at both again
     }
     lock.unlock();
+    hurry_.store(false, std::memory_order_relaxed);
     size_t printed = 0;
     try {
       printed = Drain();
@@ -230,8 +234,8 @@ void EventLog::Loop() {
     }
     lock.lock();
     if (printed == kEventsPerRound) continue;
-    pause = printed > 0 ? kShortest : std::min(pause * 2, kLongest);
-    if (!stopping_) changed_.wait_for(lock, pause);
+    pause = printed > 0 ? options_.shortest_rest : std::min(pause * 2, options_.longest_rest);
+    if (!stopping_ && !hurry_.load(std::memory_order_relaxed)) changed_.wait_for(lock, pause);
   }
 }
 
@@ -241,7 +245,8 @@ size_t EventLog::Drain() {
     MutexLock lock(mutex_);
     audience_ = watchers_;
     for (size_t i = heads_.size(); i < sinks_.size(); ++i) {
-      heads_.push_back({.sink = sinks_[i].get(), .is_full = false, .record = {}, .text = {}});
+      heads_.push_back(
+          {.sink = sinks_[i].get(), .is_full = false, .record = {}, .text = {}, .dropped = {}});
     }
   }
   size_t printed = 0;
@@ -256,9 +261,30 @@ size_t EventLog::Drain() {
     Deliver(oldest->record, oldest->text);
     oldest->is_full = false;
   }
+  TellDropped();  // behind what was kept: a full ring drops the newest
   for (const auto& watcher : audience_) watcher->Ring();
   audience_.clear();
   return printed;
+}
+
+void EventLog::TellDropped() {
+  for (Head& head : heads_) {
+    for (size_t bit = 0; bit < kStreamBits; ++bit) {
+      const uint64_t dropped = head.sink->ring().dropped_of(bit);
+      const uint64_t lost = dropped - std::exchange(head.dropped[bit], dropped);
+      if (lost == 0) continue;
+      for (const auto& watcher : audience_) {
+        if ((watcher->streams() >> bit & 1) != 0) watcher->AddLost(lost);
+      }
+    }
+  }
+}
+
+// At most one worker at a time finds the flag unset.
+void EventLog::Hurry() noexcept {
+  if (hurry_.load(std::memory_order_relaxed) || hurry_.exchange(true)) return;
+  { const std::lock_guard<std::mutex> lock(sleep_mutex_); }
+  changed_.notify_all();
 }
 
 void EventLog::Deliver(const EventRing::Record& record, std::string_view text) {

@@ -3,12 +3,15 @@
 // Owner: Server.  Threads: a worker pushes into the ring of its sink, without a lock; one thread of
 // this, which sleeps while nobody watches, merges the rings, formats, and appends to the watchers'
 // texts; a watcher's worker is woken and takes its text.  Nobody waits for anybody: a full ring and
-// a full text lose events, which are counted, and a watcher is told ("skipped=3").
+// a full text lose events, which are counted, and a watcher is told ("skipped=3").  A ring that is
+// half full wakes the thread: a lock then, taken by one worker between two looks of the thread.
 // Memory: worker_bytes a thread, watcher_bytes (twice while they are being sent) a watcher.
 
 #pragma once
 
+#include <array>
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
@@ -31,6 +34,9 @@ struct EventLogOptions {
   size_t worker_bytes = 64 << 10;    // worker_logbuf_size
   size_t watcher_bytes = 256 << 10;  // watcher_logbuf_size
   size_t max_watchers = 20;          // memcached's
+  // Of the thread, between two looks while somebody watches.
+  std::chrono::milliseconds shortest_rest{2};
+  std::chrono::milliseconds longest_rest{64};
 };
 
 struct EventLogCounts {
@@ -79,6 +85,10 @@ class EventLog final : public EventSource {
   // Prints what there is, up to kEventsPerRound; returns how many it was.
   size_t Drain() ABSL_LOCKS_EXCLUDED(mutex_);
   void Deliver(const EventRing::Record& record, std::string_view text);
+  // Tells the audience what the rings have dropped since the last look.
+  void TellDropped();
+  // By a worker whose ring fills: look at once.
+  void Hurry() noexcept;
   void Leave(const Watcher* watcher) ABSL_LOCKS_EXCLUDED(mutex_);
   void UpdateStreams() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
@@ -100,6 +110,7 @@ class EventLog final : public EventSource {
     bool is_full = false;
     EventRing::Record record;
     std::string text;
+    std::array<uint64_t, kStreamBits> dropped{};  // that the audience was told of
   };
   std::vector<Head> heads_;
   std::vector<std::shared_ptr<Watcher>> audience_;
@@ -108,6 +119,7 @@ class EventLog final : public EventSource {
   std::mutex sleep_mutex_;  // outside the ranks: nothing is taken under it
   std::condition_variable changed_;
   bool stopping_ = false;
+  std::atomic<bool> hurry_{false};
   std::thread thread_;
 };
 

@@ -1,7 +1,8 @@
 // server/event_ring.h — the events of one thread on their way to the logger's.
 //
 // Owner: EventLog, one a thread.  Threads: one pushes, one (the logger's) takes; no locks.
-// Memory: fixed.  What finds no room is dropped, and counted: the pusher never waits.
+// Memory: fixed.  What finds no room is dropped, and counted by its streams: the pusher never
+// waits.
 //
 //   taken_                 pushed_
 //     |                       |
@@ -12,6 +13,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <bit>
 #include <cstddef>
@@ -52,7 +54,7 @@ class EventRing {
     const size_t pushed = pushed_.load(std::memory_order_relaxed);
     const size_t used = pushed - taken_.load(std::memory_order_acquire);
     if (mask_ + 1 - used < sizeof(record) + text.size()) {
-      dropped_.store(dropped_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+      CountDropped(record.streams);
       return false;
     }
     Put(pushed, &record, sizeof(record));
@@ -76,6 +78,14 @@ class EventRing {
   // By anybody.
   [[nodiscard]] uint64_t written() const { return written_.load(std::memory_order_relaxed); }
   [[nodiscard]] uint64_t dropped() const { return dropped_.load(std::memory_order_relaxed); }
+  // Of them, those of a stream, named by the number of its bit.
+  [[nodiscard]] uint64_t dropped_of(size_t bit) const {
+    return dropped_of_[bit].load(std::memory_order_relaxed);
+  }
+  [[nodiscard]] bool is_half_full() const {
+    const size_t taken = taken_.load(std::memory_order_relaxed);  // first: never above the other
+    return pushed_.load(std::memory_order_relaxed) - taken > mask_ / 2;
+  }
 
  private:
   void Put(size_t at, const void* from, size_t n) {
@@ -83,6 +93,15 @@ class EventRing {
     const size_t first = std::min(n, mask_ + 1 - (at & mask_));
     std::memcpy(bytes_.get() + (at & mask_), from, first);
     if (first < n) std::memcpy(bytes_.get(), static_cast<const char*>(from) + first, n - first);
+  }
+  void CountDropped(uint32_t streams) noexcept {
+    const auto count = [](std::atomic<uint64_t>& figure) {
+      figure.store(figure.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    };
+    count(dropped_);
+    for (size_t bit = 0; bit < kStreamBits; ++bit) {
+      if ((streams >> bit & 1) != 0) count(dropped_of_[bit]);
+    }
   }
   void Get(size_t at, void* to, size_t n) const {
     if (n == 0) return;
@@ -97,6 +116,7 @@ class EventRing {
   alignas(64) std::atomic<size_t> pushed_{0};
   std::atomic<uint64_t> written_{0};
   std::atomic<uint64_t> dropped_{0};
+  std::array<std::atomic<uint64_t>, kStreamBits> dropped_of_{};
   alignas(64) std::atomic<size_t> taken_{0};
 };
 

@@ -166,6 +166,53 @@ TEST_CASE("a watcher that does not read loses events, and is told how many", "[s
   log.Stop();
 }
 
+TEST_CASE("a watcher is told what a full ring has dropped of its streams", "[server][events]") {
+  EventLog log({.worker_bytes = EventRing::kMinBytes});
+  EventSink* sink = log.NewSink();
+  const auto fetches = log.Watch(sink, kFetchers);
+  const auto mutations = log.Watch(sink, kMutations);
+  constexpr uint64_t kAll = 1000;
+  for (uint64_t i = 0; i < kAll; ++i) {
+    sink->Note(kFetchers, {.kind = EventKind::kItemGet}, "a");
+    if (i % 4 == 0) sink->Note(kMutations, {.kind = EventKind::kItemStore}, "b");
+  }
+  const uint64_t dropped = log.Counts().worker_dropped;
+  CHECK(dropped > kAll);
+  REQUIRE(log.Start());
+  const auto told_all = [&](TextFeed& feed, uint32_t stream, uint64_t sent) {
+    std::string text;
+    return Runner::Eventually([&] {
+      sink->Note(stream, {.kind = EventKind::kItemGet}, "later");
+      ++sent;
+      text += feed.Take();
+      const size_t at = text.find("skipped=");
+      if (at == std::string::npos) return false;
+      const uint64_t skipped = std::stoull(text.substr(at + 8));
+      return LinesOf(text.substr(0, at)) + skipped <= sent && skipped > 0;
+    });
+  };
+  CHECK(told_all(*fetches, kFetchers, kAll));
+  CHECK(told_all(*mutations, kMutations, kAll / 4));
+  log.Stop();
+}
+
+TEST_CASE("a ring that is half full is looked at, however long the thread rests",
+          "[server][events]") {
+  EventLog log({.worker_bytes = EventRing::kMinBytes,
+                .shortest_rest = std::chrono::hours(1),
+                .longest_rest = std::chrono::hours(1)});
+  REQUIRE(log.Start());
+  EventSink* sink = log.NewSink();
+  const auto feed = log.Watch(sink, kFetchers);
+  for (int round = 0; round < 4; ++round) {
+    REQUIRE(Runner::Eventually([&] {
+      sink->Note(kFetchers, {.kind = EventKind::kItemGet}, "key");
+      return !feed->Take().empty();
+    }));
+  }
+  log.Stop();
+}
+
 TEST_CASE("at most so many watch, and who leaves makes room", "[server][events]") {
   EventLog log({.max_watchers = 2});
   EventSink* sink = log.NewSink();
