@@ -1,5 +1,8 @@
+#include <algorithm>
+#include <array>
 #include <memory>
 
+#include "core/base/digits.h"
 #include "protocol/memcache/binary_command.h"
 #include "protocol/memcache/binary_reply.h"
 #include "protocol/memcache/binary_storage.h"
@@ -10,6 +13,29 @@ namespace larder::memcache {
 namespace {
 
 using Kind = Unfinished::Kind;
+
+// A line for those who watch requests: "binary", and words cut off where it is full.
+class WatchedLine {
+ public:
+  WatchedLine() { Add("binary"); }
+  void Add(std::string_view word) {
+    if (size_ > 0 && size_ < room_.size()) room_[size_++] = ' ';
+    const size_t bytes = std::min(word.size(), room_.size() - size_);
+    std::copy_n(word.data(), bytes, room_.data() + size_);
+    size_ += bytes;
+  }
+  void AddCode(uint16_t code) {
+    constexpr std::string_view kHex = "0123456789abcdef";
+    std::array<char, 6> word{'0', 'x'};
+    for (size_t i = 0; i < 4; ++i) word[i + 2] = kHex[code >> (12 - 4 * i) & 15];
+    Add({word.data(), word.size()});
+  }
+  [[nodiscard]] std::string_view text() const { return {room_.data(), size_}; }
+
+ private:
+  std::array<char, 320> room_;  // a key, and what is said of it
+  size_t size_ = 0;
+};
 
 class BinarySession final : public SessionBase {
  public:
@@ -23,6 +49,7 @@ class BinarySession final : public SessionBase {
   void GiveUpUpload() override;
   Step DoBatch(std::string_view input, ReplyBuffer& out);
   static Outcome Execute(BinaryContext& ctx, const BinaryFrame& frame);
+  Outcome ExecuteWatched(BinaryContext& ctx, const BinaryFrame& frame);
   Step GoOnWithUpload(std::string_view input, ReplyBuffer& out);
   Step GoOnSkipping(std::string_view input, ReplyBuffer& out);
 
@@ -56,11 +83,37 @@ BinarySession::Step BinarySession::TakeStep(std::string_view input, ReplyBuffer&
 BinarySession::Step BinarySession::DoBatch(std::string_view input, ReplyBuffer& out) {
   BinaryContext ctx{store_,      op_,      host_,  options_,  out,
                     unfinished_, pending_, login_, exchange_, Key{}};
-  return RunBatch<BinaryFrame>(input, out, ReadBinaryFrame,
-                               [&ctx](const BinaryFrame& frame, const Key& key, size_t, size_t&) {
-                                 ctx.key = key;
-                                 return Execute(ctx, frame);
-                               });
+  return RunBatch<BinaryFrame>(
+      input, out, ReadBinaryFrame, [&](const BinaryFrame& frame, const Key& key, size_t, size_t&) {
+        ctx.key = key;
+        return op_.IsWatched(kRawCommands | kConversation) ? ExecuteWatched(ctx, frame)
+                                                           : Execute(ctx, frame);
+      });
+}
+
+// Tells the request's opcode, key and size of its value, but no value: it may be a password.
+Outcome BinarySession::ExecuteWatched(BinaryContext& ctx, const BinaryFrame& frame) {
+  WatchedLine request;
+  if (frame.command != nullptr) {
+    request.Add(frame.command->name);
+  } else {
+    request.AddCode(frame.opcode);
+  }
+  if (!frame.key.empty()) request.Add(frame.key);
+  const size_t value_bytes = std::max(frame.value.size(), frame.value_bytes);
+  if (value_bytes > 0) request.Add(Digits(value_bytes).text());
+  op_.events->Note(kRawCommands | kConversation,
+                   {.kind = EventKind::kCommand, .client = op_.client}, request.text());
+  const char* const before = ctx.out.Reserve();
+  const Outcome outcome = Execute(ctx, frame);
+  const std::string_view reply(before, static_cast<size_t>(ctx.out.Reserve() - before));
+  if (reply.size() >= kBinaryHeaderBytes && op_.IsWatched(kConversation)) {
+    WatchedLine line;
+    const auto byte = [&](size_t at) { return static_cast<unsigned char>(reply[at]); };
+    line.AddCode(static_cast<uint16_t>(byte(6) << 8 | byte(7)));
+    op_.events->Note(kConversation, {.kind = EventKind::kReply, .client = op_.client}, line.text());
+  }
+  return outcome;
 }
 
 Outcome BinarySession::Execute(BinaryContext& ctx, const BinaryFrame& frame) {

@@ -6,6 +6,7 @@ import shutil
 import socket
 import tempfile
 
+from harness import binary
 from harness.case import SystemTest, need_reference, ours_only
 from harness.server import poll
 
@@ -185,6 +186,16 @@ class WatchTest(SystemTest):
         client.ask(b"set a 0 0 3\r\nabc\r\nbogus \x01 line\r\n")
         self.assertRegex(event_of(watcher), rb" type=raw_command cfd=\d+ line=set%20a%200%200%203$")
         self.assertRegex(event_of(watcher), rb" type=raw_command cfd=\d+ line=bogus%20%01%20line$")
+
+    @ours_only("memcached only takes the word")
+    def test_raw_commands_of_the_binary_protocol(self):
+        server = self.start()
+        watcher = self.watcher(server, b"rawcmds")
+        sock = server.connect()
+        self.addCleanup(sock.close)
+        sock.sendall(binary.store(0x01, b"a b", b"secret") + binary.request(0x42) + binary.request(0x0A))
+        for said in (rb"binary%20set%20a%20b%206", rb"binary%200x0042", rb"binary%20noop"):
+            self.assertRegex(event_of(watcher), rb" type=raw_command cfd=\d+ line=" + said + rb"$")
 
     def test_stopping_closes_watchers(self):
         server = self.start()
