@@ -48,12 +48,13 @@ struct Dispose {
 using Connection = std::unique_ptr<sasl_conn_t, Dispose>;
 
 Connection NewConnection() {
-  sasl_conn_t* connection = nullptr;
+  Connection owned;  // goes, if it has to, once the lock is free
   const std::lock_guard<std::mutex> lock(LibraryLock());
+  sasl_conn_t* connection = nullptr;
   const int result =
       sasl_server_new(kApplication, nullptr, nullptr, nullptr, nullptr, nullptr, 0, &connection);
-  Connection owned(result == SASL_OK ? connection : nullptr);
-  if (owned == nullptr) return owned;
+  if (result != SASL_OK) return nullptr;
+  owned.reset(connection);
   // Nobody comes in without a name, and nothing is wrapped afterwards: TLS is for that.
   sasl_security_properties_t properties{};
   properties.security_flags = SASL_SEC_NOANONYMOUS;
