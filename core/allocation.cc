@@ -126,10 +126,25 @@ Handle Store::Impl::PickVictim(OpContext& ctx, SlabClass& slab_class, unsigned s
   {
     ClassLock lock(slab_class.mutex());
     victim = slab_class.PickVictim(Lru(), Ticks::At(ctx.now), skip, &moves);
-    if (victim != kNoChunk) *hash = HashOf(victim);
+    if (victim != kNoChunk) {
+      NextVictim& next = next_victims_[slab_class.id()];
+      *hash = next.handle == victim ? next.hash : HashOf(victim);
+      next.handle = slab_class.Before(victim);
+      if (next.handle != kNoChunk) FetchVictim(slab_class, next);
+    }
   }
   CountMoves(ctx, slab_class.id(), moves);
   return victim;
+}
+
+// What evicting it will need: its bucket, and the item that comes behind it.
+void Store::Impl::FetchVictim(SlabClass& slab_class, NextVictim& next) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  next.hash = HashOf(next.handle);
+  StripeOf(next.hash).index.PrefetchBucket(next.hash);
+  const Handle then = slab_class.Before(next.handle);
+  if (then == kNoChunk) return;
+  __builtin_prefetch(space().Address(then));
+  __builtin_prefetch(space().Address(then) + 64);
 }
 
 Handle Store::Impl::EvictOne(OpContext& ctx, SlabClass& slab_class, bool* freed) {
@@ -195,27 +210,34 @@ Handle Store::Impl::Evict(OpContext& ctx, Stripe& stripe, uint64_t hash, IndexSt
     evictions_since_look_[id].store(evictions_since_look_[id].load(std::memory_order_relaxed) + 1,
                                     std::memory_order_relaxed);
   }
-  const bool reusable = !item->has(kLarge);
   stripe.index.Remove(hash, slot);
-  Detach(ctx, handle, reusable);
-  if (!reusable) return kNoChunk;
+  if (item->has(kLarge)) {
+    Detach(ctx, handle);
+    return kNoChunk;
+  }
+  CountUnlinked(ctx, *item, id);
   ClassLock lock(slab_class.mutex());
+  slab_class.Unlink(handle);
   item->ClearBits(static_cast<uint16_t>(~kTaken));
   return slab_class.DropIfDraining(handle) ? kNoChunk : handle;
 }
 
-void Store::Impl::Detach(OpContext& ctx, Handle handle, bool keep_chunk) {
+void Store::Impl::CountUnlinked(OpContext& ctx, const Item& item, size_t class_id) {
+  ctx.stats->Add(ClassCounter::items_removed, class_id);
+  ctx.stats->Add(ClassCounter::bytes_removed, class_id, item.total_bytes());
+  if (options_.track_sizes) TrackSize(item, -1);
+}
+
+void Store::Impl::Detach(OpContext& ctx, Handle handle) {
   Item* item = ItemAt(handle);
   SlabClass& slab_class = LruClassOf(handle);
-  ctx.stats->Add(ClassCounter::items_removed, slab_class.id());
-  ctx.stats->Add(ClassCounter::bytes_removed, slab_class.id(), item->total_bytes());
-  if (options_.track_sizes) TrackSize(*item, -1);
+  CountUnlinked(ctx, *item, slab_class.id());
   const bool large = item->has(kLarge);
   PageIndex page = kNoPage;
   {
     ClassLock lock(slab_class.mutex());
     slab_class.Unlink(handle);
-    if (!large && !keep_chunk) page = slab_class.PushFree(handle);
+    if (!large) page = slab_class.PushFree(handle);
   }
   if (page != kNoPage) pool_.Release(page);
   if (large) {

@@ -42,7 +42,7 @@ IndexStripe::Slot Store::Impl::FindDead(OpContext& ctx, Stripe& stripe, const Ke
 void Store::Impl::Unlink(OpContext& ctx, Stripe& stripe, uint64_t hash, IndexStripe::Slot slot) {
   const Handle handle = slot.handle();
   stripe.index.Remove(hash, slot);
-  Detach(ctx, handle, /*keep_chunk=*/false);
+  Detach(ctx, handle);
 }
 
 void Store::Impl::CountLinked(OpContext& ctx, const Item& item, size_t class_id) {
@@ -74,7 +74,7 @@ bool Store::Impl::Link(OpContext& ctx, Stripe& stripe, uint64_t hash, Handle han
   }
   item->MarkLinked();
   CountLinked(ctx, *item, slab_class.id());
-  if (old_handle != kNoChunk) Detach(ctx, old_handle, /*keep_chunk=*/false);
+  if (old_handle != kNoChunk) Detach(ctx, old_handle);
   return true;
 }
 

@@ -222,8 +222,9 @@ class Store::Impl {
   }
   void Unlink(OpContext& ctx, Stripe& stripe, uint64_t hash, IndexStripe::Slot slot)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);
-  // Out of the LRU and the counts; the index knows it no more.  Frees it unless `keep_chunk`.
-  void Detach(OpContext& ctx, Handle handle, bool keep_chunk);
+  // Out of the LRU and the counts, and freed; the index knows it no more.
+  void Detach(OpContext& ctx, Handle handle);
+  void CountUnlinked(OpContext& ctx, const Item& item, size_t class_id);
   void CountLinked(OpContext& ctx, const Item& item, size_t class_id);
   // The queue that a new item begins in.
   [[nodiscard]] Segment FirstSegment(Deadline deadline, TimeMs now) const {
@@ -333,6 +334,13 @@ class Store::Impl {
   Handle Evict(OpContext& ctx, Stripe& stripe, uint64_t hash, IndexStripe::Slot slot)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);
   Handle PickVictim(OpContext& ctx, SlabClass& slab_class, unsigned skip, uint64_t* hash);
+  // Which item a class will evict next, most likely: so that it is in the CPU's cache by then.
+  struct NextVictim {
+    Handle handle = kNoChunk;
+    uint64_t hash = 0;  // of its key, if it is still the item that it was
+  };
+  void FetchVictim(SlabClass& slab_class, NextVictim& next)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(slab_class.mutex());
   bool AddPageFromPool(SlabClass& slab_class);
   bool TimeToSteal(SlabClass& slab_class);
   void CountMoves(OpContext& ctx, size_t class_id, const LruMoves& moves);
@@ -446,6 +454,7 @@ class Store::Impl {
   std::mutex flush_mutex_;
 
   Mutex<LockRank::kMover> mover_mutex_;
+  std::array<NextVictim, kMaxClasses> next_victims_{};  // each guarded by its class's lock
   std::array<std::atomic<uint32_t>, kMaxClasses> evictions_since_look_{};
   std::array<std::atomic<uint32_t>, kMaxClasses> evicted_ticks_{};  // ClassInfo's evicted_age
   std::array<std::atomic<uint32_t>, kMaxClasses> demand_{};         // for a class without pages

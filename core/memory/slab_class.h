@@ -129,6 +129,10 @@ class SlabClass {
   // Items read since the last look get their second chance.
   [[nodiscard]] Handle PickVictim(const LruTuning& tuning, uint32_t now, unsigned skip,
                                   LruMoves* moves) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The neighbour of `item` away from the tail, kNoChunk at the head.
+  [[nodiscard]] Handle Before(Handle item) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return Header(item)->prev;
+  }
   [[nodiscard]] size_t items(Segment segment) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return queues_[static_cast<size_t>(segment)].count;
   }
