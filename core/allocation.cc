@@ -138,7 +138,8 @@ Handle Store::Impl::PickVictim(OpContext& ctx, SlabClass& slab_class, unsigned s
 }
 
 // What evicting it will need: its bucket, and the item that comes behind it.
-void Store::Impl::FetchVictim(SlabClass& slab_class, NextVictim& next) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+void Store::Impl::FetchVictim(SlabClass& slab_class,
+                              NextVictim& next) ABSL_NO_THREAD_SAFETY_ANALYSIS {
   next.hash = HashOf(next.handle);
   StripeOf(next.hash).index.PrefetchBucket(next.hash);
   const Handle then = slab_class.Before(next.handle);

@@ -193,7 +193,8 @@ void SlabClass::MoveTail(Segment from, LruMoves* moves) {
     Move(item, Segment::kCold);
   }
   // The one that the next move will have to look at.
-  if (const Handle last = tail(from); last != kNoChunk) __builtin_prefetch(Header(Header(last)->prev));
+  if (const Handle last = tail(from); last != kNoChunk)
+    __builtin_prefetch(Header(Header(last)->prev));
 }
 
 LruMoves SlabClass::Balance(const LruTuning& tuning, uint32_t now, unsigned budget) {
