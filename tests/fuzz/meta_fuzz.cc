@@ -46,10 +46,7 @@ void Play(uint8_t first, std::string_view bytes) {
 }  // namespace larder::test
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  if (size < 1) return 0;
-  const std::string_view bytes(reinterpret_cast<const char*>(data), size);
-  larder::test::Play(data[0], bytes.substr(1));
-  return 0;
+  return larder::test::PlayInput(data, size, larder::test::Play);
 }
 
 extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t max_size,

@@ -58,6 +58,15 @@ class Stage {
   unsigned played_ = 0;
 };
 
+// An input of a fuzzer: its first byte, and what stands behind it.  Returns what libFuzzer wants.
+inline int PlayInput(const uint8_t* data, size_t size,
+                     void (*play)(uint8_t first, std::string_view bytes)) {
+  if (size < 1) return 0;
+  const std::string_view bytes(reinterpret_cast<const char*>(data), size);
+  play(data[0], bytes.substr(1));
+  return 0;
+}
+
 // Whether `bytes` has a word so often that only the time for its long answers would grow.
 [[nodiscard]] bool Repeats(std::string_view bytes, std::string_view word, size_t most);
 

@@ -8,6 +8,7 @@
 #include "protocol/memcache/binary_command.h"
 #include "tests/protocol/binary.h"
 #include "tests/protocol/fixture.h"
+#include "tests/protocol/stalled_uploads.h"
 
 using namespace larder;
 using test::Answers;
@@ -317,14 +318,7 @@ TEST_CASE("a stalled binary upload is given up when others wait", "[binary][larg
   options.memory_bytes = 8 << 20;
   World world(options);
   const std::string set = Set("k", std::string(1'000'000, 'v')).Bytes();
-  std::vector<std::unique_ptr<Client>> stalled;
-  while (stalled.empty() || !stalled.back()->waiting()) {
-    REQUIRE(stalled.size() < 100);
-    stalled.push_back(std::make_unique<Client>(world));
-    CHECK(stalled.back()->Ask(set.substr(0, 100)).empty());
-  }
-  const std::unique_ptr<Client> waiting = std::move(stalled.back());
-  stalled.pop_back();
+  const auto [stalled, waiting] = test::StallUploads<Client>(world, set.substr(0, 100));
   world.Advance(1000);
   CHECK(waiting->Ask("").empty());
   stalled[0]->session().Tick();

@@ -8,10 +8,12 @@
 #include <vector>
 
 #include "tests/protocol/fixture.h"
+#include "tests/protocol/stalled_uploads.h"
 
 using namespace larder;
 using test::Client;
 using test::Repeat;
+using test::StallUploads;
 using test::World;
 
 namespace {
@@ -191,16 +193,7 @@ TEST_CASE("an upload that finds no room waits, and a stalled one is given up for
   World world(options);
   const std::string value(1'000'000, 'v');
   const std::string set = Set("k", value);
-  // Uploads that get no further, until there is no room for one more.
-  std::vector<std::unique_ptr<Client>> stalled;
-  while (stalled.empty() || !stalled.back()->waiting()) {
-    REQUIRE(stalled.size() < 100);
-    stalled.push_back(std::make_unique<Client>(world));
-    CHECK(stalled.back()->Ask(set.substr(0, 100)).empty());
-  }
-  const std::unique_ptr<Client> waiting = std::move(stalled.back());
-  stalled.pop_back();
-  REQUIRE_FALSE(stalled.empty());
+  const auto [stalled, waiting] = StallUploads<Client>(world, set.substr(0, 100));
 
   SECTION("the waiting one goes on when another one is through") {
     CHECK(stalled[0]->Ask(set.substr(100)) == "STORED\r\n");

@@ -18,6 +18,18 @@
 
 namespace larder::server {
 
+// What a client of any kind reads up to and with `end`.
+template <typename Client>
+std::string ReadUntil(Client& client, std::string_view end) {
+  std::string text;
+  while (!text.ends_with(end)) {
+    const std::string one = client.Read(1);
+    if (one.empty()) break;
+    text += one;
+  }
+  return text;
+}
+
 class TestClient {
  public:
   static constexpr int kTimeoutMs = 20'000;
@@ -70,16 +82,7 @@ class TestClient {
     const ssize_t got = Wait(POLLIN) ? recv(fd_.get(), buffer, sizeof(buffer), 0) : 0;
     return got <= 0 ? "" : std::string(buffer, static_cast<size_t>(got));
   }
-  // Up to and with `end`.
-  std::string ReadUntil(std::string_view end) {
-    std::string text;
-    while (!text.ends_with(end)) {
-      const std::string one = Read(1);
-      if (one.empty()) break;
-      text += one;
-    }
-    return text;
-  }
+  std::string ReadUntil(std::string_view end) { return larder::server::ReadUntil(*this, end); }
   // Everything until the far end closes.
   std::string ReadAll() {
     std::string text;

@@ -112,15 +112,7 @@ class TlsClient {
     text.resize(have);
     return text;
   }
-  std::string ReadUntil(std::string_view end) {
-    std::string text;
-    while (!text.ends_with(end)) {
-      const std::string one = Read(1);
-      if (one.empty()) break;
-      text += one;
-    }
-    return text;
-  }
+  std::string ReadUntil(std::string_view end) { return larder::server::ReadUntil(*this, end); }
   std::string ReadAll() {
     std::string all;
     while (true) {
