@@ -1,7 +1,5 @@
 #include "core/index.h"
 
-#include <sys/mman.h>
-
 #include <cstdio>
 #include <cstdlib>
 
@@ -17,8 +15,9 @@ void Require(bool holds, const char* what) {
 }  // namespace
 
 void IndexStripe::Init(Bucket* buckets, size_t capacity, Bucket* overflow, size_t overflow_capacity,
-                       uint32_t start) {
+                       uint32_t start, const MemoryFile* file) {
   buckets_ = buckets;
+  file_ = file;
   capacity_ = static_cast<uint32_t>(capacity);
   overflow_ = overflow;
   overflow_capacity_ = static_cast<uint32_t>(overflow_capacity);
@@ -82,6 +81,10 @@ uint32_t IndexStripe::AllocateOverflow() {
     return link;
   }
   if (overflow_fresh_ == overflow_capacity_) return 0;
+  constexpr size_t kPerPage = kSystemPage / kBucketBytes;
+  if (overflow_fresh_ % kPerPage == 0 && !TakeRoomFor(overflow_ + overflow_fresh_, kPerPage)) {
+    return 0;
+  }
   return ++overflow_fresh_;
 }
 
@@ -95,21 +98,41 @@ void IndexStripe::FreeOverflow(uint32_t link) {
 void IndexStripe::StartGrowing() {
   const uint32_t settled = settled_.load(std::memory_order_relaxed);
   const uint32_t target = std::min(capacity_, settled + settled / 2);
-  if (target <= settled) return;
+  if (target <= settled || !TakeRoomFor(buckets_ + settled, target - settled)) return;
   target_.store(target, std::memory_order_relaxed);
   frontier_.store(target, std::memory_order_relaxed);
 }
 
-void IndexStripe::Populate() {
-  constexpr size_t kOverflowing = 16;  // so many buckets for each one that overflows
-  const auto touch = [](Bucket* first, size_t count) {
-    const size_t before = reinterpret_cast<uintptr_t>(first) % kSystemPage;
-    // When it fails they come a page at a time, as they are needed.
-    (void)madvise(reinterpret_cast<char*>(first) - before, before + count * kBucketBytes,
-                  MADV_POPULATE_WRITE);
-  };
-  touch(buckets_, buckets());
-  touch(overflow_, std::min<size_t>(overflow_capacity_, buckets() / kOverflowing));
+IndexStripe::Layout IndexStripe::layout() const {
+  return {.settled = settled_.load(std::memory_order_relaxed),
+          .target = target_.load(std::memory_order_relaxed),
+          .frontier = frontier_.load(std::memory_order_relaxed),
+          .overflow_fresh = overflow_fresh_,
+          .overflow_free = overflow_free_};
+}
+
+bool IndexStripe::Adopt(const Layout& layout) {
+  const auto& [settled, target, frontier, fresh, free] = layout;
+  const bool is_growing = frontier != 0;
+  if (settled == 0 || target > capacity_ || frontier > target || fresh > overflow_capacity_ ||
+      free > fresh || (is_growing ? settled >= target : settled != target)) {
+    return false;
+  }
+  settled_.store(settled, std::memory_order_relaxed);
+  target_.store(target, std::memory_order_relaxed);
+  frontier_.store(frontier, std::memory_order_relaxed);
+  overflow_fresh_ = fresh;
+  overflow_free_ = free;
+  return true;
+}
+
+std::array<std::span<const char>, 2> IndexStripe::Bytes() const {
+  return {std::span(reinterpret_cast<const char*>(buckets_), buckets() * kBucketBytes),
+          std::span(reinterpret_cast<const char*>(overflow_), overflow_fresh_ * kBucketBytes)};
+}
+
+bool IndexStripe::TakeRoom() {
+  return TakeRoomFor(buckets_, buckets()) && TakeRoomFor(overflow_, overflow_fresh_);
 }
 
 size_t IndexStripe::MemoryBytes() const {

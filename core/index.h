@@ -21,8 +21,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <span>
 
 #include "core/memory/chunk.h"
+#include "core/memory/memory_file.h"
 
 namespace larder {
 
@@ -54,8 +56,11 @@ class IndexStripe {
 
   // `buckets` and `overflow` point to zeroed address space for so many buckets each.
   // `start` is how many to begin with: stripes that start differently do not all grow at once.
+  // With a file, they lie in its tail, where room is taken before they are touched.
   void Init(Bucket* buckets, size_t capacity, Bucket* overflow, size_t overflow_capacity,
-            uint32_t start);
+            uint32_t start, const MemoryFile* file = nullptr);
+  // Takes the room for what there is; false: there is none.
+  [[nodiscard]] bool TakeRoom();
 
   // The first entry with the tag of `hash` for which matches(handle) is true.
   template <typename Matches>
@@ -64,11 +69,6 @@ class IndexStripe {
   // False when the address space is used up (far beyond the memory limit's worth of items).
   template <typename HashOf>
   bool Insert(uint64_t hash, Handle handle, HashOf&& hash_of);
-  // Adds an entry unless same_key(handle) is true for one with its tag: then kThere.  For filling a
-  // stripe that began large enough: it does not grow here.
-  enum class Added : uint8_t { kDone, kThere, kFull };
-  template <typename SameKey>
-  Added AddNew(uint64_t hash, Handle handle, SameKey&& same_key);
   // Takes the entry out.
   void Remove(uint64_t hash, Slot slot);
 
@@ -86,8 +86,37 @@ class IndexStripe {
   template <typename Visit>
   uint64_t VisitPlace(uint64_t place, Visit&& visit) const;
 
-  // Touches all of its memory at once, for many entries to come.
-  void Populate();
+  // --- Restart: a stripe is its layout and the bytes of its buckets ---
+  struct Layout {
+    uint32_t settled = 0;
+    uint32_t target = 0;
+    uint32_t frontier = 0;
+    uint32_t overflow_fresh = 0;
+    uint32_t overflow_free = 0;
+    bool operator==(const Layout&) const = default;
+  };
+  [[nodiscard]] Layout layout() const;
+  // Where keys belong in a stripe of that layout.
+  struct Places {
+    explicit Places(const Layout& layout)
+        : settled(layout.settled), target(layout.target), frontier(layout.frontier) {}
+    [[nodiscard]] size_t BucketOf(uint64_t hash) const {
+      const size_t grown = Scale(hash, target);
+      const size_t old = Scale(hash, settled);
+      return old + (grown - old) * size_t{grown >= frontier};  // which one it is, nobody can guess
+    }
+    uint32_t settled, target, frontier;
+    uint32_t unused = 0;  // 16 bytes a stripe
+  };
+  // The stripe is laid out like this, and its buckets are there; false when no stripe can be.
+  // Nothing may be done with it before VisitAll() has checked them.
+  [[nodiscard]] bool Adopt(const Layout& layout);
+  // Of its buckets, and of the overflow buckets.
+  [[nodiscard]] std::array<std::span<const char>, 2> Bytes() const;
+  // Calls visit(bucket, tag, handle) for every entry and counts them.  False: the buckets do not
+  // hang together, and the stripe must not be used.
+  template <typename Visit>
+  [[nodiscard]] bool VisitAll(Visit&& visit);
 
   [[nodiscard]] size_t size() const { return size_; }
   [[nodiscard]] size_t buckets() const { return target_.load(std::memory_order_relaxed); }
@@ -127,6 +156,10 @@ class IndexStripe {
     return Scale(hash, settled_.load(std::memory_order_relaxed));
   }
   static unsigned Matching(const Bucket& bucket, uint8_t tag);
+  static uint8_t TagAt(const Bucket& bucket, unsigned index) {
+    const uint32_t word = bucket.tags[index / 4].load(std::memory_order_relaxed);
+    return static_cast<uint8_t>(word >> (index % 4 * 8));
+  }
   static void SetTag(Bucket& bucket, unsigned index, uint8_t tag);
   bool Place(Bucket& home, uint8_t tag, Handle handle);
   [[nodiscard]] Bucket* Overflow(const Bucket& bucket) const {
@@ -142,8 +175,13 @@ class IndexStripe {
   template <typename HashOf>
   void MoveUp(size_t source, size_t wanted, HashOf&& hash_of);
 
+  [[nodiscard]] bool TakeRoomFor(const Bucket* first, size_t count) const {
+    return file_ == nullptr || count == 0 || file_->TakeRoom(first, count * kBucketBytes);
+  }
+
   Bucket* buckets_ = nullptr;
   Bucket* overflow_ = nullptr;
+  const MemoryFile* file_ = nullptr;
   // settled_ → target_ while frontier_ > 0; equal otherwise.  Written under the lock.
   std::atomic<uint32_t> settled_{0};
   std::atomic<uint32_t> target_{0};

@@ -90,6 +90,42 @@ uint64_t IndexStripe::VisitPlace(uint64_t place, Visit&& visit) const {
   return std::min(FirstPlace(old + 1, settled), FirstPlace(frontier, target));
 }
 
+template <typename Visit>
+bool IndexStripe::VisitAll(Visit&& visit) {
+  size_t count = 0;
+  std::vector<bool> seen(overflow_fresh_);
+  size_t left = overflow_fresh_;
+  // Each overflow bucket is met once: so no chain is endless, and none shares another's.
+  const auto is_met_first = [&](uint32_t link) {
+    if (link > seen.size() || seen[link - 1]) return false;
+    seen[link - 1] = true;
+    --left;
+    return true;
+  };
+  for (size_t at = 0; at < buckets(); ++at) {
+    for (const Bucket* bucket = &buckets_[at];;) {
+      const unsigned used = ~Matching(*bucket, 0) & ((1U << kSlots) - 1);
+      for (unsigned slots = used; slots != 0; slots &= slots - 1) {
+        const auto index = static_cast<unsigned>(std::countr_zero(slots));
+        visit(at, TagAt(*bucket, index), bucket->handles[index].load(std::memory_order_relaxed));
+        ++count;
+      }
+      const uint32_t link = bucket->overflow.load(std::memory_order_relaxed);
+      if (link == 0) break;
+      if (!is_met_first(link)) return false;
+      bucket = &overflow_[link - 1];
+    }
+  }
+  for (uint32_t link = overflow_free_; link != 0;) {
+    if (!is_met_first(link)) return false;
+    const Bucket& bucket = overflow_[link - 1];
+    if (Matching(bucket, 0) != (1U << kSlots) - 1) return false;
+    link = bucket.overflow.load(std::memory_order_relaxed);
+  }
+  size_ = static_cast<uint32_t>(count);
+  return left == 0 && size_ == count;
+}
+
 template <typename HashOf>
 bool IndexStripe::Insert(uint64_t hash, Handle handle, HashOf&& hash_of) {
   if (growing()) {
@@ -100,28 +136,6 @@ bool IndexStripe::Insert(uint64_t hash, Handle handle, HashOf&& hash_of) {
   if (!Place(buckets_[PlaceOf(hash)], TagOf(hash), handle)) return false;
   ++size_;
   return true;
-}
-
-template <typename SameKey>
-IndexStripe::Added IndexStripe::AddNew(uint64_t hash, Handle handle, SameKey&& same_key) {
-  const uint8_t tag = TagOf(hash);
-  Bucket& home = buckets_[PlaceOf(hash)];
-  for (Bucket* bucket = &home; bucket != nullptr; bucket = Overflow(*bucket)) {
-    for (unsigned found = Matching(*bucket, tag); found != 0; found &= found - 1) {
-      const auto index = static_cast<unsigned>(std::countr_zero(found));
-      if (same_key(bucket->handles[index].load(std::memory_order_relaxed))) return Added::kThere;
-    }
-    const unsigned free = Matching(*bucket, 0);
-    if (free == 0) continue;
-    const auto index = static_cast<unsigned>(std::countr_zero(free));
-    bucket->handles[index].store(handle, std::memory_order_relaxed);
-    SetTag(*bucket, index, tag);
-    ++size_;
-    return Added::kDone;
-  }
-  if (!Place(home, tag, handle)) return Added::kFull;
-  ++size_;
-  return Added::kDone;
 }
 
 template <typename HashOf>

@@ -340,6 +340,7 @@ void Store::Impl::RunPageMover(OpContext& ctx) {
   while (options_.evict && pool_.ExcessPages() != 0 && StealPage(ctx, 0, /*must=*/true)) {
   }
   pool_.ReleaseExcess();
+  pool_.JoinPages();
   const TimeMs hunger = last_hunger_.load(std::memory_order_relaxed);
   const TimeMs minded = kHungerMs * tuning_.automove_window.load(std::memory_order_relaxed);
   const bool hungry = hunger != 0 && ctx.now < hunger + minded;

@@ -48,11 +48,15 @@ constexpr const char* NameOf(Record record) {
 
 constexpr size_t kRecordHead = 8;
 constexpr size_t kChecksumBytes = 8;
+constexpr size_t kStripeBytes = 44;
 constexpr size_t kPageRowBytes = 18;
 constexpr size_t kQueueBytes = 15;
 constexpr uint64_t kMostStripes = 1 << 16;
 // Of the store's clock: half of what a deadline can say.
 constexpr TimeMs kLatestClock = Item::kLastDeadline / 2;
+
+// An absence for longer makes ages that items could not say (Ticks): then they are set anew.
+constexpr TimeMs kLongestContinued = TimeMs{24} * 3600 * 1000;
 
 // What another build may have changed without saying so.  A change of meaning that none of the
 // others shows is a new `format`.
@@ -61,7 +65,7 @@ struct LayoutRow {
   uint64_t value;
 };
 const std::array kLayout = {
-    LayoutRow{"format", 1},
+    LayoutRow{"format", 2},
     LayoutRow{"page size", kPageBytes},
     LayoutRow{"item header", Item::kHeaderBytes},
     LayoutRow{"option fields", Item::OptionBytes(kOptionMask)},
@@ -74,6 +78,8 @@ const std::array kLayout = {
     LayoutRow{"large value", kLargeValueBytes},
     LayoutRow{"large header", sizeof(LargeHeader)},
     LayoutRow{"piece header", sizeof(Piece)},
+    LayoutRow{"index bucket", IndexStripe::kBucketBytes},
+    LayoutRow{"index slots", IndexStripe::kSlots},
     LayoutRow{"key hash", KeyHasher(1)("larder")},
 };
 
@@ -232,17 +238,36 @@ std::string DecodeState(Reader& in, SavedStore* saved) {
 
 std::string EncodeStripes(const SavedStore& saved) {
   std::string out;
-  Put(&out, static_cast<uint32_t>(saved.cas.size()));
-  for (const uint64_t cas : saved.cas) Put(&out, cas);
+  Put(&out, static_cast<uint32_t>(saved.stripes.size()));
+  for (const SavedStripe& stripe : saved.stripes) {
+    Put(&out, stripe.cas);
+    Put(&out, stripe.next_expiry);
+    Put(&out, stripe.index.settled);
+    Put(&out, stripe.index.target);
+    Put(&out, stripe.index.frontier);
+    Put(&out, stripe.index.overflow_fresh);
+    Put(&out, stripe.index.overflow_free);
+    Put(&out, stripe.checksum);
+  }
   return out;
 }
 
 std::string DecodeStripes(Reader& in, SavedStore* saved) {
-  const size_t count = in.GetCount(sizeof(uint64_t));
+  const size_t count = in.GetCount(kStripeBytes);
   if (!in.ok()) return "wrong length";
   if (count == 0 || count > kMostStripes) return absl::StrCat(count, " stripes");
-  saved->cas.resize(count);
-  for (uint64_t& cas : saved->cas) cas = in.Get<uint64_t>();
+  saved->stripes.resize(count);
+  for (SavedStripe& stripe : saved->stripes) {
+    stripe.cas = in.Get<uint64_t>();
+    stripe.next_expiry = in.Get<Deadline>();
+    stripe.index.settled = in.Get<uint32_t>();
+    stripe.index.target = in.Get<uint32_t>();
+    stripe.index.frontier = in.Get<uint32_t>();
+    stripe.index.overflow_fresh = in.Get<uint32_t>();
+    stripe.index.overflow_free = in.Get<uint32_t>();
+    stripe.checksum = in.Get<uint64_t>();
+    if (stripe.next_expiry > Item::kLastDeadline) return "a time out of range";
+  }
   return "";
 }
 
@@ -411,6 +436,18 @@ absl::Status DecodeSavedStore(std::string_view bytes, SavedStore* saved) {
     if (at != bytes.size()) why = "something follows";
   }
   return why.empty() ? absl::OkStatus() : Wrong(start, Record::kEnd, why);
+}
+
+TimeMs AwayMs(const SavedStore& saved, int64_t wall_ms) {
+  return static_cast<TimeMs>(std::max<int64_t>(0, wall_ms - saved.wall_ms));
+}
+
+TimeMs ContinuedClock(std::string_view meta, int64_t wall_ms) {
+  SavedStore saved;
+  if (!DecodeSavedStore(meta, &saved).ok()) return kClockStartMs;
+  const TimeMs away_ms = AwayMs(saved, wall_ms);
+  if (away_ms > kLongestContinued || saved.now_ms > kLatestClock / 2) return kClockStartMs;
+  return saved.now_ms + away_ms;
 }
 
 uint64_t AddToChecksum(uint64_t checksum, std::span<const char> slice) {

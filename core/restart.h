@@ -6,8 +6,8 @@
 //   and the last one's payload is the checksum of everything before that record.
 //
 // Numbers are little-endian.  The decoder trusts nothing: it reads no byte that is not there,
-// checks each number's range and that what refers to something refers to what exists.  Pages and
-// the items on them are for core/store_restart.cc to check.
+// checks each number's range and that what refers to something refers to what exists.  The pages,
+// the items on them and the index are for core/store_restart.cc to check.
 // Threads: any; pure functions.
 
 #pragma once
@@ -20,7 +20,9 @@
 
 #include "absl/status/status.h"
 #include "core/base/clock.h"
+#include "core/index.h"
 #include "core/memory/chunk.h"
+#include "core/store.h"
 
 namespace larder {
 
@@ -41,6 +43,14 @@ struct SavedQueue {
   Handle tail = kNoChunk;
 };
 
+// What the commands on a stripe's keys change besides its items.
+struct SavedStripe {
+  uint64_t cas = 0;  // the last one given out
+  Deadline next_expiry = kNever;
+  IndexStripe::Layout index;
+  uint64_t checksum = 0;  // of its buckets
+};
+
 struct SavedStore {
   // Settings that a file is good for.
   uint64_t memory_bytes = 0;
@@ -59,7 +69,7 @@ struct SavedStore {
   std::vector<std::string> flushes;  // the prefixes of the flushes after swept_epoch, to epoch
   TimeMs flush_at = 0;
 
-  std::vector<uint64_t> cas;     // the last one given out, for each stripe
+  std::vector<SavedStripe> stripes;
   std::vector<SavedPage> pages;  // by page
   std::vector<SavedQueue> queues;
 };
@@ -68,6 +78,14 @@ struct SavedStore {
 
 // The message of a failure says at which byte, in which record and why.
 [[nodiscard]] absl::Status DecodeSavedStore(std::string_view bytes, SavedStore* saved);
+
+// Where a clock had best begin whose store takes over what `meta` describes, at `wall_ms`: there
+// the times that items keep go on, and none has to be rewritten.  kClockStartMs when that cannot
+// be.
+[[nodiscard]] TimeMs ContinuedClock(std::string_view meta, int64_t wall_ms);
+
+// The time from the stop to now, by the wall; one that was set back counts as none.
+[[nodiscard]] TimeMs AwayMs(const SavedStore& saved, int64_t wall_ms);
 
 // A page's checksum is made a slice at a time, starting from 0: who reads the slices anyway finds
 // them in the cache.

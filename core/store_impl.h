@@ -391,6 +391,7 @@ class Store::Impl {
   };
   static Restored ReadMemoryFile(const StoreOptions& options);
   static uint64_t HashSeed(const StoreOptions& options, const Restored& restored);
+  static size_t StripeCount(const StoreOptions& options, const Restored& restored);
   // Takes the saved items over, or refuses them and leaves everything empty.
   void Restore();
   [[nodiscard]] SavedStore Describe();

@@ -27,11 +27,14 @@ uint64_t RandomSeed() {
   return seed;
 }
 
+constexpr unsigned kManyThreads = 5;
+constexpr unsigned kVeryManyThreads = 17;
+
 // More threads, more stripes; each costs a system page at least, which a small memory would feel.
 size_t StripesFor(unsigned threads, uint64_t memory_bytes) {
   constexpr uint64_t kMemoryPerStripe = 128 * 1024;
   constexpr size_t kFewest = 64;
-  const size_t wanted = threads <= 4 ? 1024 : threads <= 16 ? 2048 : 4096;
+  const size_t wanted = threads < kManyThreads ? 1024 : threads < kVeryManyThreads ? 2048 : 4096;
   return std::clamp<size_t>(std::bit_floor(memory_bytes / kMemoryPerStripe), kFewest, wanted);
 }
 
@@ -75,7 +78,7 @@ Store::Impl::Impl(Store* facade, const StoreOptions& options, const Clock& clock
       tuning_(options),
       pages_(std::make_unique<PageInfo[]>(pool_.capacity() + 1)),
       classes_(std::make_unique<SlabClass[]>(sizes_.count() + 1)),
-      stripe_count_(StripesFor(options.threads, options.memory_bytes)),
+      stripe_count_(StripeCount(options, restored_)),
       stripe_mask_(stripe_count_ - 1),
       stripes_(std::make_unique<Stripe[]>(stripe_count_)),
       size_histogram_(options.track_sizes ? kSizeSteps : 0) {
@@ -94,6 +97,15 @@ uint64_t Store::Impl::HashSeed(const StoreOptions& options, const Restored& rest
   return options.hash_seed != 0 ? options.hash_seed : RandomSeed();
 }
 
+// A restored store keeps its stripes, though another number of threads would begin with others.
+size_t Store::Impl::StripeCount(const StoreOptions& options, const Restored& restored) {
+  const size_t kept = restored.saved != nullptr ? restored.saved->stripes.size() : 0;
+  for (const unsigned threads : {1U, kManyThreads, kVeryManyThreads}) {
+    if (StripesFor(threads, options.memory_bytes) == kept) return kept;
+  }
+  return StripesFor(options.threads, options.memory_bytes);
+}
+
 void Store::Impl::InitClasses() {
   for (size_t id = 1; id <= sizes_.count(); ++id) {
     classes_[id].Init(static_cast<uint16_t>(id), sizes_.sizes()[id], pool_.space(), pages_.get());
@@ -105,28 +117,29 @@ void Store::Impl::ReserveIndex() {
   const size_t buckets = std::max<size_t>(1024, most_items / stripe_count_ / kIndexReserveDivisor);
   const size_t stripe_bytes = 2 * buckets * IndexStripe::kBucketBytes;  // and as many for overflow
   index_mapping_bytes_ = stripe_count_ * stripe_bytes;
-  index_mapping_ = mmap(nullptr, index_mapping_bytes_, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (index_mapping_ == MAP_FAILED) {
+  MemoryFile* const file = options_.memory_file.get();
+  index_mapping_ = file != nullptr ? file->MapTail(index_mapping_bytes_)
+                                   : mmap(nullptr, index_mapping_bytes_, PROT_READ | PROT_WRITE,
+                                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (index_mapping_ == MAP_FAILED || index_mapping_ == nullptr) {
     std::perror("larder: cannot reserve address space for the index");
     std::exit(71);
   }
   // Stripes start at different sizes, so that they grow at different times.
   constexpr size_t kLeastStart = 43;
   constexpr size_t kMostStart = 64;
-  // With items to come, large enough for them: half of the way to where it would grow next.
-  constexpr size_t kRestoredEighths = 68;  // entries a bucket, times 8
-  const uint64_t to_come = restored_.saved != nullptr ? restored_.saved->items : 0;
-  const size_t scale = std::clamp<size_t>(to_come * 8 / stripe_count_ / kRestoredEighths,
-                                          kLeastStart, buckets * kLeastStart / kMostStart);
   uint64_t bytes = 0;
   for (size_t i = 0; i < stripe_count_; ++i) {
     char* base = static_cast<char*>(index_mapping_) + i * stripe_bytes;
     auto* main = reinterpret_cast<IndexStripe::Bucket*>(base);
     const size_t spread = i % (kMostStart - kLeastStart + 1);
-    const auto start = static_cast<uint32_t>(scale + scale * spread / kLeastStart);
+    const auto start = static_cast<uint32_t>(kLeastStart + spread);
     StripeLock lock(stripes_[i].mutex);
-    stripes_[i].index.Init(main, buckets, main + buckets, buckets, start);
+    stripes_[i].index.Init(main, buckets, main + buckets, buckets, start, file);
+    if (restored_.saved == nullptr && !stripes_[i].index.TakeRoom()) {
+      std::fprintf(stderr, "larder: %s: no room for the index\n", file->path().c_str());
+      std::exit(71);
+    }
     bytes += stripes_[i].index.MemoryBytes();
   }
   index_bytes_.store(bytes, std::memory_order_relaxed);
@@ -141,7 +154,10 @@ Store::Impl::~Impl() {
   ReleaseIndex();
 }
 
-void Store::Impl::ReleaseIndex() { munmap(index_mapping_, index_mapping_bytes_); }
+void Store::Impl::ReleaseIndex() {
+  if (options_.memory_file != nullptr) return options_.memory_file->UnmapTail();
+  munmap(index_mapping_, index_mapping_bytes_);
+}
 
 StoreInfo Store::Impl::Info() {
   StoreInfo info;

@@ -2,15 +2,22 @@
 // takes it over.
 //
 // Items stay where they are on their pages; queues are linked by handles, which hold in any
-// process.  The new store checks each page's checksum, walks over its chunks, checks each item, its
-// pieces and its neighbours in the queue, sets its times to the new clock, and enters it into a new
-// index.  Nothing is believed that could lead outside of the pages; what is not as it should be
-// refuses the whole file.
+// process; and the index lies behind the pages in the same file.  The new store goes through all of
+// it in the order of memory, and once: it checks each page's and each stripe's checksum, then each
+// chunk, item and bucket by itself.  That they belong together, it sees without going from one to
+// the other, from sums over sets (core/base/set_hash.h):
 //
-// Threads: as many as serve later.  They take pages by turns; after each round of pages they take
-// parts of the index by turns.  Nobody else knows the store yet, or any more: there are no locks.
+//   of every item, itself and its next one   =  of every item, its previous one and itself
+//   of every item, where its key belongs     =  of every entry of the index, where it stands
+//
+// Where the clock does not go on from what it said at the stop (ContinuedClock), each item's times
+// are set to the new one.  Nothing is believed that could lead outside of the pages; what is not as
+// it should be refuses the whole file.
+//
+// Threads: as many as serve later.  They take pages and stripes by turns.  Nobody else knows the
+// store yet, or any more: there are no locks.
 
-#include <sys/mman.h>
+#include <sys/random.h>
 
 #include <algorithm>
 #include <array>
@@ -21,15 +28,15 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/set_hash.h"
 #include "core/store_impl.h"
 
 namespace larder {
 namespace {
 
 constexpr size_t kMostThreads = 16;
-constexpr size_t kPagesPerRound = 64;  // of up to 22,000 items each, 16 bytes an item
-constexpr size_t kParts = 64;          // of the index, each in a processor's own cache
-constexpr size_t kAhead = 16;          // entries
+constexpr size_t kStripesPerTurn = 16;  // about as long as a page
+constexpr TimeMs kSameMoment = 100;     // of two clocks
 constexpr std::chrono::seconds kProgressEvery{1};
 
 size_t ThreadsFor(const StoreOptions& options, size_t pages) {
@@ -46,11 +53,40 @@ void InParallel(size_t threads, Work&& work) {
   for (std::thread& other : others) other.join();
 }
 
+uint64_t StripeChecksum(const IndexStripe& index) {
+  uint64_t checksum = 0;
+  for (const std::span<const char> bytes : index.Bytes()) {
+    checksum = AddToChecksum(checksum, bytes);
+  }
+  return checksum;
+}
+
 uint64_t MsSince(std::chrono::steady_clock::time_point start) {
   return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(
                                    std::chrono::steady_clock::now() - start)
                                    .count());
 }
+
+// What the threads of a restart do by turns: some stripes, then a page each.
+class Turns {
+ public:
+  explicit Turns(const SavedStore& saved)
+      : stripes_(saved.stripes.size()), pages_(saved.pages.size()) {}
+  [[nodiscard]] size_t count() const { return stripe_turns() + pages_; }
+  [[nodiscard]] size_t FirstStripe(size_t turn) const {
+    return std::min(turn * kStripesPerTurn, stripes_);
+  }
+  [[nodiscard]] size_t EndStripe(size_t turn) const { return FirstStripe(turn + 1); }
+  [[nodiscard]] bool HasPage(size_t turn) const { return turn >= stripe_turns(); }
+  [[nodiscard]] size_t PageOf(size_t turn) const { return turn - stripe_turns(); }
+
+ private:
+  [[nodiscard]] size_t stripe_turns() const {
+    return (stripes_ + kStripesPerTurn - 1) / kStripesPerTurn;
+  }
+  const size_t stripes_;
+  const size_t pages_;
+};
 
 // Tells how far a long work has come, once a second.
 class Progress {
@@ -107,8 +143,13 @@ SavedStore Store::Impl::Describe() {
   }
   saved.flush_at = flush_at_.load();
   for (size_t i = 0; i < stripe_count_; ++i) {
-    StripeLock lock(stripes_[i].mutex);
-    saved.cas.push_back(stripes_[i].cas);
+    Stripe& stripe = stripes_[i];
+    StripeLock lock(stripe.mutex);
+    // While the crawler is in a stripe nobody knows; it will have to begin that one anew.
+    const bool is_crawled = crawl_.stripe == i && crawl_.bucket != 0;
+    saved.stripes.push_back({.cas = stripe.cas,
+                             .next_expiry = is_crawled ? kAtOnce : stripe.next_expiry,
+                             .index = stripe.index.layout()});
   }
   for (PageIndex page = 1; page <= pool_.highest_page(); ++page) {
     const uint16_t id = pages_[page].class_id.load();
@@ -121,11 +162,17 @@ absl::Status Store::Impl::Save(uint64_t* items) {
   StopThreads();
   SavedStore saved = Describe();
   Progress progress(options_, "saving", saved.pages.size());
+  const Turns turns(saved);
   std::atomic<size_t> next{0};
   InParallel(ThreadsFor(options_, saved.pages.size()), [&](size_t thread) {
-    for (size_t at = next.fetch_add(1); at < saved.pages.size(); at = next.fetch_add(1)) {
-      if (thread == 0) progress.At(at);
-      SavedPage& page = saved.pages[at];
+    for (size_t turn = next.fetch_add(1); turn < turns.count(); turn = next.fetch_add(1)) {
+      for (size_t i = turns.FirstStripe(turn); i < turns.EndStripe(turn); ++i) {
+        StripeLock lock(stripes_[i].mutex);
+        saved.stripes[i].checksum = StripeChecksum(stripes_[i].index);
+      }
+      if (!turns.HasPage(turn)) continue;
+      if (thread == 0) progress.At(turns.PageOf(turn));
+      SavedPage& page = saved.pages[turns.PageOf(turn)];
       page.checksum = PageChecksum(
           {space().PageAddress(page.page), page.fresh * classes_[page.class_id].chunk_bytes()});
     }
@@ -136,6 +183,13 @@ absl::Status Store::Impl::Save(uint64_t* items) {
 
 // --- Restoring ---
 
+SetHash RandomSetHash() {
+  SetHash::Keys keys{};
+  // It has no reason to fail; then a file could lie to us, if it were made for that.
+  (void)!getrandom(keys.data(), sizeof keys, 0);
+  return SetHash(keys);
+}
+
 // Takes over what a SavedStore describes.  A store whose Restorer failed must be made anew.
 class Restorer {
  public:
@@ -144,10 +198,10 @@ class Restorer {
         saved_(saved),
         threads_(ThreadsFor(impl.options_, saved.pages.size())),
         workers_(threads_),
-        part_shift_(std::countr_zero(impl.stripe_count_) - std::countr_zero(kParts)),
         now_(impl.clock_.NowMs()),
-        away_ms_(static_cast<TimeMs>(std::max<int64_t>(0, impl.clock_.WallMs() - saved.wall_ms))),
-        then_(saved.now_ms + away_ms_) {}
+        away_ms_(AwayMs(saved, impl.clock_.WallMs())),
+        then_(saved.now_ms + away_ms_),
+        clock_goes_on_(now_ + kSameMoment >= then_ && now_ <= then_ + kSameMoment) {}
 
   // Empty, or why not.
   std::string Run();
@@ -155,11 +209,6 @@ class Restorer {
   [[nodiscard]] uint64_t expired() const { return expired_; }
 
  private:
-  struct Entry {
-    uint64_t hash;
-    Handle handle;
-    uint32_t ends;  // its deadline in seconds, rounded down; 0: none
-  };
   // What has been seen of a queue.
   struct Queue {
     uint32_t count = 0;
@@ -168,40 +217,62 @@ class Restorer {
     Handle head = kNoChunk;
     Handle tail = kNoChunk;
   };
-  struct Neighbours {
-    Handle item;
-    Handle next;
-    uint16_t class_id;
-    Segment segment;
+  // Two neighbours in a queue.
+  struct Link {
+    Handle from = kNoChunk;
+    Handle to = kNoChunk;
+    uint64_t queue = 0;
+    bool operator==(const Link&) const = default;
   };
+  struct SeenKey {
+    uint64_t hash;
+    Handle handle;
+  };
+  // What one thread has seen; added up at the end.
   struct Worker {
-    std::array<std::vector<Entry>, kParts> entries;
     std::array<std::array<Queue, kSegments>, kMaxClasses> queues{};
     std::array<uint64_t, kMaxClasses> bytes{};
-    std::array<Neighbours, kAhead> neighbours;  // to be looked at, on their way into the cache
-    size_t waiting = 0;                         // of these
-    uint64_t pieces = 0;                        // seen on pages
-    uint64_t owned_pieces = 0;                  // seen from their items
+    uint64_t pieces = 0;        // seen on pages
+    uint64_t owned_pieces = 0;  // seen from their items
     uint64_t expired = 0;
+    uint64_t entries = 0;  // of the index
+    // Sums of set_hash_, 0 in the end: of each item and its next one, less of each item's previous
+    // one and itself; of each item and where its key belongs, less of each entry of the index and
+    // where it stands.
+    uint64_t links = 0;
+    uint64_t places = 0;
+    std::array<SeenKey, 64> keys;  // of items, for `places`
+    size_t waiting = 0;            // of these
+    // Of the item seen last, what is still to be taken from `links`.
+    Link back;
     std::string failure;
   };
 
   bool AdoptPages();
-  void ScanPages(size_t thread, size_t end);
+  bool AdoptIndex();
+  void VisitStripe(Worker& worker, size_t number);
   void ScanPage(Worker& worker, const SavedPage& saved);
   void ScanChunk(Worker& worker, PageInfo& page, uint16_t class_id, char* chunk);
   void ScanItem(Worker& worker, uint16_t class_id, Item& item, Handle handle);
   // What is wrong with the item on a chunk of `room` bytes; null: nothing, and it has *bytes of it.
   const char* CheckItem(const Item& item, size_t room, size_t* bytes) const;
   const char* CheckPieces(Worker& worker, const Item& item, Handle handle, uint64_t hash);
-  Deadline MoveTimes(Worker& worker, Item& item) const;
-  void NoteQueue(Worker& worker, Handle handle, uint16_t class_id);
-  void CheckNeighbours(Worker& worker);
-  [[nodiscard]] bool IsNext(const Neighbours& pair) const;
-  void InsertPart(Worker& worker, size_t part);
-  std::string CheckQueues();
+  [[nodiscard]] Deadline MovedDeadline(Deadline deadline) const;
+  void MoveTimes(Item& item) const;
+  void NoteKey(Worker& worker, Handle handle, uint64_t hash) const;
+  void PlaceKeys(Worker& worker) const;
+  void NoteQueue(Worker& worker, Handle handle, uint16_t class_id) const;
+  void TakeBack(Worker& worker) const;
+  void AddUp();
+  std::string CheckSums();
   void Finish();
 
+  [[nodiscard]] uint64_t HashOf(const Link& link) const {
+    return set_hash_(uint64_t{link.from} << 32 | link.to, link.queue);
+  }
+  [[nodiscard]] uint64_t EntryHash(size_t stripe, size_t bucket, uint8_t tag, Handle handle) const {
+    return set_hash_(uint64_t{stripe} << 32 | handle, bucket << 8 | tag);
+  }
   // The class of the chunk that `handle` names, 0 when it names none that was handed out.
   [[nodiscard]] uint16_t ClassOfChunk(Handle handle) const;
   void Fail(Worker& worker, std::string why) {
@@ -218,41 +289,60 @@ class Restorer {
   const SavedStore& saved_;
   const size_t threads_;
   std::vector<Worker> workers_;
-  const int part_shift_;
-  const TimeMs now_;      // of the new clock
-  const TimeMs away_ms_;  // from the stop to now, by the wall
-  const TimeMs then_;     // now, on the old clock
+  const SetHash set_hash_ = RandomSetHash();
+  const TimeMs now_;                         // of the new clock
+  const TimeMs away_ms_;                     // from the stop to now, by the wall
+  const TimeMs then_;                        // now, on the old clock
+  const bool clock_goes_on_;                 // the new clock says what the old one would
+  std::vector<IndexStripe::Places> places_;  // of the stripes
+  uint64_t index_bytes_ = 0;
   std::atomic<size_t> next_{0};
   std::atomic<bool> failed_{false};
-  bool index_is_ready_ = false;  // its memory is there
   uint64_t items_ = 0;
   uint64_t expired_ = 0;
 };
 
 std::string Restorer::Run() {
-  if (!AdoptPages()) return "there is no room for its pages";
+  if (!AdoptIndex()) return "an index of another shape";
+  if (!AdoptPages()) return "there is no room for it";
   Progress progress(impl_.options_, "restoring", saved_.pages.size());
-  for (size_t start = 0; start < saved_.pages.size(); start += kPagesPerRound) {
-    progress.At(start);
-    const size_t end = std::min(start + kPagesPerRound, saved_.pages.size());
-    next_.store(start);
-    InParallel(threads_, [&](size_t thread) { ScanPages(thread, end); });
-    next_.store(0);
-    InParallel(threads_, [&](size_t thread) {
-      for (size_t part = next_.fetch_add(1); part < kParts && !failed_; part = next_.fetch_add(1)) {
-        InsertPart(workers_[thread], part);
+  const Turns turns(saved_);
+  InParallel(threads_, [&](size_t thread) {
+    Worker& worker = workers_[thread];
+    for (size_t turn = next_.fetch_add(1); turn < turns.count() && !failed_;
+         turn = next_.fetch_add(1)) {
+      for (size_t i = turns.FirstStripe(turn); i < turns.EndStripe(turn); ++i) {
+        VisitStripe(worker, i);
       }
-    });
-    index_is_ready_ = true;
-    for (const Worker& worker : workers_) {
-      if (!worker.failure.empty()) return worker.failure;
+      if (!turns.HasPage(turn)) continue;
+      if (thread == 0) progress.At(turns.PageOf(turn));
+      ScanPage(worker, saved_.pages[turns.PageOf(turn)]);
     }
+    TakeBack(worker);
+    PlaceKeys(worker);
+  });
+  for (const Worker& worker : workers_) {
+    if (!worker.failure.empty()) return worker.failure;
   }
-  std::string why = CheckQueues();
+  AddUp();
+  std::string why = CheckSums();
   if (why.empty()) Finish();
   return why;
 }
 
+bool Restorer::AdoptIndex() {
+  if (saved_.stripes.size() != impl_.stripe_count_) return false;
+  for (size_t i = 0; i < impl_.stripe_count_; ++i) {
+    Stripe& stripe = impl_.stripes_[i];
+    StripeLock lock(stripe.mutex);
+    if (!stripe.index.Adopt(saved_.stripes[i].index)) return false;
+    places_.emplace_back(saved_.stripes[i].index);
+    index_bytes_ += stripe.index.MemoryBytes();
+  }
+  return true;
+}
+
+// A hole, such as a copy of the file may have, is filled now: later there may be no room for it.
 bool Restorer::AdoptPages() {
   std::vector<PageIndex> used;
   for (const SavedPage& page : saved_.pages) {
@@ -260,15 +350,28 @@ bool Restorer::AdoptPages() {
     impl_.pages_[page.page].Reset(page.class_id);
     impl_.pages_[page.page].fresh = page.fresh;
   }
-  return impl_.pool_.Adopt(used);
+  const bool has_holes =
+      impl_.options_.memory_file->IsSmallerThan(used.size() * kPageBytes + index_bytes_);
+  for (size_t i = 0; has_holes && i < impl_.stripe_count_; ++i) {
+    StripeLock lock(impl_.stripes_[i].mutex);
+    if (!impl_.stripes_[i].index.TakeRoom()) return false;
+  }
+  return impl_.pool_.Adopt(used, has_holes);
 }
 
-void Restorer::ScanPages(size_t thread, size_t end) {
-  Worker& worker = workers_[thread];
-  for (size_t at = next_.fetch_add(1); at < end && !failed_; at = next_.fetch_add(1)) {
-    ScanPage(worker, saved_.pages[at]);
+void Restorer::VisitStripe(Worker& worker, size_t number) {
+  Stripe& stripe = impl_.stripes_[number];
+  StripeLock lock(stripe.mutex);
+  if (StripeChecksum(stripe.index) != saved_.stripes[number].checksum) {
+    return Fail(worker, absl::StrCat("stripe ", number, " of the index: its checksum differs"));
   }
-  CheckNeighbours(worker);
+  uint64_t sum = 0;
+  const bool is_sound = stripe.index.VisitAll([&](size_t bucket, uint8_t tag, Handle handle) {
+    sum += EntryHash(number, bucket, tag, handle);
+  });
+  if (!is_sound) Fail(worker, absl::StrCat("stripe ", number, " of the index: its buckets"));
+  worker.places -= sum;
+  worker.entries += stripe.index.size();
 }
 
 void Restorer::ScanPage(Worker& worker, const SavedPage& saved) {
@@ -284,6 +387,9 @@ void Restorer::ScanPage(Worker& worker, const SavedPage& saved) {
     at += slice;
     // Only what was summed up may be changed.
     for (; chunk + chunk_bytes <= at; chunk += chunk_bytes) {
+      for (size_t line = 0; line < chunk_bytes; line += 64) {
+        __builtin_prefetch(base + chunk + kChecksumSlice + line);
+      }
       ScanChunk(worker, page, saved.class_id, base + chunk);
     }
   }
@@ -318,19 +424,19 @@ void Restorer::ScanItem(Worker& worker, uint16_t class_id, Item& item, Handle ha
   if (item.has(kLarge)) {
     why = CheckPieces(worker, item, handle, hash);
     if (why != nullptr) return FailAt(worker, handle, why);
-    item.large()->refs.store(1, std::memory_order_relaxed);
-    item.large()->stuck_pins.store(0, std::memory_order_relaxed);
+    // Who held it then is gone; written only when it must be.
+    if (item.large()->refs.load() != 1) item.large()->refs.store(1);
+    if (item.large()->stuck_pins.load() != 0) item.large()->stuck_pins.store(0);
     bytes += item.large()->value_bytes;
     class_id = ClassOfChunk(item.large()->first_piece);
   }
-  const Deadline deadline = MoveTimes(worker, item);
+  const Deadline deadline = item.deadline();
+  if (deadline != kNever && deadline <= then_) ++worker.expired;
+  if (!clock_goes_on_) MoveTimes(item);
   worker.bytes[class_id] += bytes;
   NoteQueue(worker, handle, class_id);
+  NoteKey(worker, handle, hash);
   if (impl_.options_.track_sizes) impl_.TrackSize(item, 1);
-  const auto ends = static_cast<uint32_t>(deadline / 1000);
-  const size_t stripe = hash & impl_.stripe_mask_;
-  worker.entries[stripe >> part_shift_].push_back(
-      {.hash = hash, .handle = handle, .ends = deadline == kNever ? 0 : std::max(ends, 1U)});
 }
 
 const char* Restorer::CheckItem(const Item& item, size_t room, size_t* bytes) const {
@@ -374,65 +480,69 @@ const char* Restorer::CheckPieces(Worker& worker, const Item& item, Handle handl
   return bytes == item.value_bytes() ? nullptr : "pieces of less than their item";
 }
 
-// From the old clock to the new one.  The new deadline.
-Deadline Restorer::MoveTimes(Worker& worker, Item& item) const {
+// From the old clock to the new one.
+Deadline Restorer::MovedDeadline(Deadline deadline) const {
+  if (deadline == kNever || clock_goes_on_) return deadline;
+  return deadline <= then_ ? kAtOnce : deadline - then_ + now_;
+}
+
+void Restorer::MoveTimes(Item& item) const {
   const uint64_t age =
       Ticks::Age(Ticks::At(saved_.now_ms), item.ticks()) + uint64_t{away_ms_} / Ticks::kMs;
   item.set_ticks(
       (Ticks::At(now_) - static_cast<uint32_t>(std::min<uint64_t>(age, Ticks::kOldest))) &
       Ticks::kMask);
-  Deadline deadline = item.deadline();
-  if (deadline == kNever) return kNever;
-  if (deadline <= then_) {
-    ++worker.expired;
-    deadline = kAtOnce;
-  } else {
-    deadline = deadline - then_ + now_;
-  }
-  item.set_deadline(deadline);
-  return deadline;
+  if (item.has(kHasDeadline)) item.set_deadline(MovedDeadline(item.deadline()));
 }
 
-// Who is everybody's neighbour's neighbour, with one head and one tail, is in one queue.
-void Restorer::NoteQueue(Worker& worker, Handle handle, uint16_t class_id) {
+void Restorer::NoteKey(Worker& worker, Handle handle, uint64_t hash) const {
+  worker.keys[worker.waiting++] = {hash, handle};
+  if (worker.waiting == worker.keys.size()) PlaceKeys(worker);
+}
+
+// Many at once, so that the processor works on several.
+void Restorer::PlaceKeys(Worker& worker) const {
+  uint64_t sum = 0;
+  const uint64_t mask = impl_.stripe_mask_;
+  const std::span<const IndexStripe::Places> places = places_;
+  for (const SeenKey& key : std::span(worker.keys).first(worker.waiting)) {
+    const size_t stripe = key.hash & mask;
+    sum += EntryHash(stripe, places[stripe].BucketOf(key.hash), IndexStripe::TagOf(key.hash),
+                     key.handle);
+  }
+  worker.places += sum;
+  worker.waiting = 0;
+}
+
+// Who is everybody's neighbour's neighbour, with one head and one tail, is in one queue; but for
+// rings apart from it, which a file made by hand can have: their items are found and deleted like
+// others, and never met by who follows the queue.
+void Restorer::NoteQueue(Worker& worker, Handle handle, uint16_t class_id) const {
   const auto* header = impl_.space().At<ChunkHeader>(handle);
-  const Segment segment = header->segment();
-  Queue& queue = worker.queues[class_id][static_cast<size_t>(segment)];
+  const auto segment = static_cast<size_t>(header->segment());
+  Queue& queue = worker.queues[class_id][segment];
+  const uint64_t which = class_id * kSegments + segment;
   ++queue.count;
   if (header->prev == kNoChunk) {
     ++queue.heads;
     queue.head = handle;
   }
-  if (header->next == kNoChunk) {
+  const Link on{.from = handle, .to = header->next, .queue = which};
+  if (on.to == kNoChunk) {
     ++queue.tails;
     queue.tail = handle;
-    return;
   }
-  __builtin_prefetch(impl_.space().Address(header->next));
-  worker.neighbours[worker.waiting++] = {handle, header->next, class_id, segment};
-  if (worker.waiting == kAhead) CheckNeighbours(worker);
+  // Neighbours often lie side by side: then what is to be added is what is to be taken away.
+  if (on != worker.back) {
+    TakeBack(worker);
+    if (on.to != kNoChunk) worker.links += HashOf(on);
+  }
+  worker.back = {.from = header->prev, .to = handle, .queue = which};
 }
 
-void Restorer::CheckNeighbours(Worker& worker) {
-  for (size_t i = 0; i < worker.waiting; ++i) {
-    const Neighbours& pair = worker.neighbours[i];
-    if (!IsNext(pair)) FailAt(worker, pair.item, "an item's neighbour");
-  }
-  worker.waiting = 0;
-}
-
-bool Restorer::IsNext(const Neighbours& pair) const {
-  const uint16_t class_id = ClassOfChunk(pair.next);
-  if (class_id == 0) return false;
-  const auto* header = impl_.space().At<ChunkHeader>(pair.next);
-  if (header->prev != pair.item || header->segment() != pair.segment) return false;
-  const uint16_t bits = header->bits.load(std::memory_order_relaxed);
-  if ((bits & (kLinked | kPiece)) != kLinked) return false;
-  if ((bits & kLarge) == 0) return class_id == pair.class_id;
-  const auto* item = impl_.space().At<Item>(pair.next);
-  size_t bytes = 0;
-  return CheckItem(*item, impl_.classes_[class_id].chunk_bytes(), &bytes) == nullptr &&
-         ClassOfChunk(item->large()->first_piece) == pair.class_id;
+void Restorer::TakeBack(Worker& worker) const {
+  if (worker.back.from != kNoChunk) worker.links -= HashOf(worker.back);
+  worker.back = {};
 }
 
 uint16_t Restorer::ClassOfChunk(Handle handle) const {
@@ -447,38 +557,7 @@ uint16_t Restorer::ClassOfChunk(Handle handle) const {
   return offset % chunk_bytes == 0 && offset / chunk_bytes < page.fresh ? class_id : uint16_t{0};
 }
 
-// Every stripe of the part belongs to this thread alone.
-void Restorer::InsertPart(Worker& worker, size_t part) ABSL_NO_THREAD_SAFETY_ANALYSIS {
-  const size_t stripes = impl_.stripe_count_ / kParts;
-  for (size_t i = part * stripes; !index_is_ready_ && i < (part + 1) * stripes; ++i) {
-    impl_.stripes_[i].index.Populate();
-  }
-  for (Worker& from : workers_) {
-    std::vector<Entry>& entries = from.entries[part];
-    for (size_t i = 0; i < entries.size(); ++i) {
-      if (i + kAhead < entries.size()) {
-        const uint64_t soon = entries[i + kAhead].hash;
-        impl_.StripeOf(soon).index.PrefetchBucket(soon);
-      }
-      const Entry& entry = entries[i];
-      Stripe& stripe = impl_.StripeOf(entry.hash);
-      const auto same_key = [&](Handle other) {
-        return impl_.ItemAt(other)->key() == impl_.ItemAt(entry.handle)->key();
-      };
-      const auto added = stripe.index.AddNew(entry.hash, entry.handle, same_key);
-      if (added == IndexStripe::Added::kThere) {
-        FailAt(worker, entry.handle, "a key that another item has");
-      } else if (added == IndexStripe::Added::kFull) {
-        FailAt(worker, entry.handle, "more items than the index can hold");
-      }
-      if (entry.ends != 0) impl_.NoteDeadline(stripe, Deadline{entry.ends} * 1000);
-    }
-    entries.clear();
-  }
-}
-
-// Adds the workers' sights up and compares them with what the file says.
-std::string Restorer::CheckQueues() {
+void Restorer::AddUp() {
   Worker& all = workers_[0];
   for (size_t i = 1; i < workers_.size(); ++i) {
     const Worker& one = workers_[i];
@@ -497,9 +576,18 @@ std::string Restorer::CheckQueues() {
     all.pieces += one.pieces;
     all.owned_pieces += one.owned_pieces;
     all.expired += one.expired;
+    all.links += one.links;
+    all.places += one.places;
+    all.entries += one.entries;
   }
+}
+
+// Whether what was seen is what the file says, and fits together.
+std::string Restorer::CheckSums() {
+  const Worker& all = workers_[0];
   expired_ = all.expired;
   if (all.pieces != all.owned_pieces) return "pieces that belong to no large item";
+  if (all.links != 0) return "an item's neighbour";
   std::array<std::array<const SavedQueue*, kSegments>, kMaxClasses> said{};
   for (const SavedQueue& queue : saved_.queues) said[queue.class_id][queue.segment] = &queue;
   for (size_t id = 0; id < kMaxClasses; ++id) {
@@ -514,6 +602,7 @@ std::string Restorer::CheckQueues() {
       items_ += queue.count;
     }
   }
+  if (all.places != 0 || all.entries != items_) return "an index of other items";
   return "";
 }
 
@@ -534,16 +623,14 @@ void Restorer::Finish() {
   for (size_t id = 0; id < kMaxClasses; ++id) {
     stats.Add(ClassCounter::bytes_added, id, workers_[0].bytes[id]);
   }
-  // With another number of threads the stripes are others: then each starts behind all of them.
-  const uint64_t highest = *std::max_element(saved_.cas.begin(), saved_.cas.end());
-  uint64_t index_bytes = 0;
   for (size_t i = 0; i < impl_.stripe_count_; ++i) {
-    StripeLock lock(impl_.stripes_[i].mutex);
-    impl_.stripes_[i].cas = saved_.cas.size() == impl_.stripe_count_ ? saved_.cas[i] : highest;
-    index_bytes += impl_.stripes_[i].index.MemoryBytes();
+    Stripe& stripe = impl_.stripes_[i];
+    StripeLock lock(stripe.mutex);
+    stripe.cas = saved_.stripes[i].cas;
+    stripe.next_expiry = MovedDeadline(saved_.stripes[i].next_expiry);
   }
-  impl_.index_bytes_.store(index_bytes, std::memory_order_relaxed);
-  impl_.pool_.SetCharge(index_bytes);
+  impl_.index_bytes_.store(index_bytes_, std::memory_order_relaxed);
+  impl_.pool_.SetCharge(index_bytes_);
   impl_.epoch_.store(saved_.epoch);
   impl_.swept_epoch_.store(saved_.swept_epoch);
   for (size_t i = 0; i < saved_.flushes.size(); ++i) {
@@ -552,7 +639,7 @@ void Restorer::Finish() {
         static_cast<uint8_t>(saved_.flushes[i].copy(flush.prefix.data(), flush.prefix.size()));
   }
   if (saved_.flush_at != 0) {
-    impl_.flush_at_.store(saved_.flush_at <= then_ ? now_ : saved_.flush_at - then_ + now_);
+    impl_.flush_at_.store(MovedDeadline(saved_.flush_at));
   }
 }
 
@@ -614,7 +701,9 @@ void Store::Impl::Restore() {
   RestoreReport& report = restored_.report;
   const MemoryFile& file = *options_.memory_file;
   std::string why = OtherSettings(*saved, Describe());
-  if (why.empty() && !file.had_right_length()) why = "it has another length than it was kept with";
+  if (why.empty() && !file.had_length_with_tail(index_mapping_bytes_)) {
+    why = "it has another length than it was kept with";
+  }
   if (why.empty() && !saved->pages.empty() && saved->pages.back().page >= pool_.capacity()) {
     why = "a page behind the end";
   }

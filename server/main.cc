@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "core/base/clock.h"
+#include "core/restart.h"
 #include "server/inherited.h"
 #include "server/log.h"
 #include "server/notify.h"
@@ -145,6 +146,11 @@ Refusal OpenMemoryFile(Options& options) {
   return {};
 }
 
+TimeMs ClockStart(const Options& options) {
+  const MemoryFile* file = options.store.memory_file.get();
+  return file == nullptr ? kClockStartMs : ContinuedClock(file->meta(), SystemClock().WallMs());
+}
+
 void SayWhatWasRestored(Server& server) {
   const RestoreReport& report = server.store().restore_report();
   switch (report.outcome) {
@@ -190,9 +196,9 @@ Refusal TakeInheritedSockets(const Environment& environment, Options& options,
 int Serve(Options options, InheritedSockets inherited, Daemon& daemon) {
   const Signals signals;
   (void)TheLog().Start();  // without a thread of its own it works on
-  SystemClock clock;
   const std::string pid_path = options.pid_file;
   if (const Refusal refusal = OpenMemoryFile(options); refusal.refused()) return Fail(refusal);
+  SystemClock clock(ClockStart(options));
   ServerTuning tuning;
   tuning.on_shutdown = [](bool graceful) { kill(getpid(), graceful ? SIGUSR1 : SIGINT); };
   if (options.debug_commands) tuning.movable_clock = &clock;

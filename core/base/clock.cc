@@ -14,7 +14,7 @@ uint64_t Milliseconds(clockid_t which) {
 
 }  // namespace
 
-SystemClock::SystemClock() : start_ms_(Milliseconds(CLOCK_MONOTONIC) - kClockStartMs) {}
+SystemClock::SystemClock(TimeMs start_ms) : start_ms_(Milliseconds(CLOCK_MONOTONIC) - start_ms) {}
 
 TimeMs SystemClock::NowMs() const {
   if (const TimeMs paused = paused_at_.load(std::memory_order_acquire)) return paused;

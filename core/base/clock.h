@@ -28,7 +28,7 @@ constexpr Time Elapsed(Time then, Time now) {
 class Clock {
  public:
   virtual ~Clock() = default;
-  // Monotonic, from kClockStartMs at construction.
+  // Monotonic, from kClockStartMs or later at construction.
   [[nodiscard]] virtual TimeMs NowMs() const = 0;
   // Unix time in milliseconds, now.
   [[nodiscard]] virtual int64_t WallMs() const = 0;
@@ -41,7 +41,8 @@ class SystemClock final : public Clock {
  public:
   static constexpr int64_t kFurthestShiftMs = int64_t{10} * 365 * 24 * 3600 * 1000;
 
-  SystemClock();
+  // NowMs() begins at `start_ms`, of kClockStartMs or more.
+  explicit SystemClock(TimeMs start_ms = kClockStartMs);
   [[nodiscard]] TimeMs NowMs() const override;
   [[nodiscard]] int64_t WallMs() const override;
 
@@ -52,7 +53,7 @@ class SystemClock final : public Clock {
   void Resume() ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
-  const uint64_t start_ms_;              // of the machine's clock, less kClockStartMs
+  const uint64_t start_ms_;              // of the machine's clock, less what NowMs began at
   std::atomic<int64_t> shift_ms_{0};     // what both times are ahead of the machine's
   std::atomic<TimeMs> paused_at_{0};     // what NowMs says; 0: the clock runs
   std::atomic<int64_t> paused_wall_{0};  // what WallMs says then

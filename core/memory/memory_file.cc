@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -56,16 +57,19 @@ absl::Status MemoryFile::Open(const std::string& path, uint64_t limit_bytes,
         absl::StrCat(path, ": another server is using this memory file"));
   }
   opened->was_empty_ = status.st_size == 0;
-  opened->had_right_length_ = static_cast<uint64_t>(status.st_size) == opened->bytes_;
+  opened->length_ = static_cast<uint64_t>(status.st_size);
   if (absl::Status taken = opened->TakeMeta(); !taken.ok()) return taken;
-  if (!opened->had_meta_ || !opened->had_right_length_) {
+  if (!opened->had_meta_ || opened->length_ < opened->bytes_) {
     if (absl::Status cleared = opened->Clear(); !cleared.ok()) return cleared;
   }
   *file = opened;
   return absl::OkStatus();
 }
 
-MemoryFile::~MemoryFile() { close(fd_); }
+MemoryFile::~MemoryFile() {
+  UnmapTail();
+  close(fd_);
+}
 
 absl::Status MemoryFile::TakeMeta() {
   const std::string path = meta_path();
@@ -103,10 +107,38 @@ absl::Status MemoryFile::SyncFolder() const {
 }
 
 absl::Status MemoryFile::Clear() const {
-  if (ftruncate(fd_, 0) != 0 || ftruncate(fd_, static_cast<off_t>(bytes_)) != 0) {
+  if (ftruncate(fd_, 0) != 0 || ftruncate(fd_, static_cast<off_t>(bytes_ + tail_bytes_)) != 0) {
     return Failure(path_, "cannot be made as large as -m needs");
   }
   return absl::OkStatus();
+}
+
+char* MemoryFile::MapTail(uint64_t bytes) {
+  if (ftruncate(fd_, static_cast<off_t>(bytes_ + bytes)) != 0) return nullptr;
+  tail_bytes_ = bytes;
+  void* mapped = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd_,
+                      static_cast<off_t>(bytes_));
+  tail_ = mapped == MAP_FAILED ? nullptr : static_cast<char*>(mapped);
+  return tail_;
+}
+
+void MemoryFile::UnmapTail() {
+  if (tail_ != nullptr) munmap(tail_, tail_bytes_);
+  tail_ = nullptr;
+}
+
+bool MemoryFile::TakeRoom(const void* at, size_t bytes) const {
+  const auto offset = static_cast<off_t>(bytes_) + (static_cast<const char*>(at) - tail_);
+  int refused = 0;
+  do {
+    refused = posix_fallocate(fd_, offset, static_cast<off_t>(bytes));
+  } while (refused == EINTR);
+  return refused == 0;
+}
+
+bool MemoryFile::IsSmallerThan(uint64_t bytes) const {
+  struct stat status {};
+  return fstat(fd_, &status) != 0 || static_cast<uint64_t>(status.st_blocks) * 512 < bytes;
 }
 
 absl::Status MemoryFile::WriteMeta(std::string_view bytes) const {

@@ -1,6 +1,8 @@
 // core/memory/memory_file.h — the file that keeps the pages over a restart, and the one beside it,
 // FILE.meta, that says how to read them.
 //
+// FILE has the pages that its limit needs, and behind them a tail, the index.
+//
 // FILE is locked from Open() on, so two servers never share one.  FILE.meta exists only while no
 // server runs: it is written as the last thing of a clean stop and taken away by the next start,
 // before anything else, so that a crash leaves none.
@@ -11,6 +13,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -21,7 +24,7 @@ namespace larder {
 class MemoryFile {
  public:
   // Opens or creates `path`, locks it and takes its FILE.meta away, into meta().  Without one, or
-  // when it is not as long as a limit of `limit_bytes` needs, it becomes holes.  Fails when it
+  // when it is shorter than a limit of `limit_bytes` needs, it becomes holes.  Fails when it
   // cannot be used as a memory file, or is in use: the message says why.
   [[nodiscard]] static absl::Status Open(const std::string& path, uint64_t limit_bytes,
                                          std::shared_ptr<MemoryFile>* file);
@@ -34,10 +37,23 @@ class MemoryFile {
   [[nodiscard]] int fd() const { return fd_; }
   // At Open().
   [[nodiscard]] bool was_empty() const { return was_empty_; }
-  [[nodiscard]] bool had_right_length() const { return had_right_length_; }
+  // Whether it was as long as the limit needs, with a tail of so many bytes behind.
+  [[nodiscard]] bool had_length_with_tail(uint64_t tail_bytes) const {
+    return length_ == bytes_ + tail_bytes;
+  }
   [[nodiscard]] bool had_meta() const { return had_meta_; }
   [[nodiscard]] std::string_view meta() const { return meta_; }
   void ForgetMeta() { meta_ = {}; }
+
+  // Gives the file a tail of so many bytes and maps it: null when that cannot be.  What was there
+  // before, in a tail of that length, stays.
+  [[nodiscard]] char* MapTail(uint64_t bytes);
+  void UnmapTail();
+  // Any thread.  Takes room on the file system for a part of the mapped tail, before it is touched:
+  // without, a full file system would be a SIGBUS.  False: there is none.
+  [[nodiscard]] bool TakeRoom(const void* at, size_t bytes) const;
+  // Whether it takes less room than `bytes`, as a copy may.
+  [[nodiscard]] bool IsSmallerThan(uint64_t bytes) const;
 
   // Makes it all holes.
   [[nodiscard]] absl::Status Clear() const;
@@ -54,9 +70,11 @@ class MemoryFile {
   const int fd_;
   const uint64_t bytes_;
   bool was_empty_ = false;
-  bool had_right_length_ = false;
+  uint64_t length_ = 0;  // at Open()
   bool had_meta_ = false;
   std::string meta_;
+  char* tail_ = nullptr;
+  uint64_t tail_bytes_ = 0;
 };
 
 }  // namespace larder

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/statvfs.h>
 
 #include <algorithm>
@@ -17,24 +16,22 @@ namespace {
 constexpr uint64_t kLeastReserveBytes = uint64_t{16} << 30;
 constexpr uint64_t kRaiseFactor = 4;
 constexpr unsigned kLeastShift = 3;
+// The system's huge pages, and how many of our pages one of them has.
+constexpr size_t kHugeBytes = size_t{2} << 20;
+constexpr PageIndex kPagesPerHuge = kHugeBytes / kPageBytes;
+constexpr size_t kJoinAtOnce = 8;  // pages
+constexpr unsigned kMostJoinFailures = 16;
+constexpr int kMadviseCollapse = 25;  // MADV_COLLAPSE of Linux 6.1; not in every <sys/mman.h> yet
+// Address space for page 0 and for aligning to huge pages.
+constexpr uint64_t kSlackBytes = kPageBytes + kHugeBytes;
 // What a page, and all else, may take in FILE.meta.
 constexpr uint64_t kDescriptionBytesAPage = 32;
 constexpr uint64_t kDescriptionBytes = uint64_t{1} << 20;
 
 unsigned ShiftFor(uint64_t bytes) {
   unsigned shift = kLeastShift;
-  while (((uint64_t{1} << 32) << shift) < bytes + 2 * kPageBytes) ++shift;
+  while (((uint64_t{1} << 32) << shift) < bytes + kSlackBytes) ++shift;
   return shift;
-}
-
-// Whether the file system of `file` has room for one more page, and for what FILE.meta says of
-// `pages` pages behind that.
-bool HasRoom(int file, size_t pages) {
-  struct statvfs space {};
-  // Without a size of its own the file system says nothing: then taking the room will tell.
-  if (fstatvfs(file, &space) != 0 || space.f_blocks == 0) return true;
-  const uint64_t wanted = kPageBytes + kDescriptionBytes + pages * kDescriptionBytesAPage;
-  return uint64_t{space.f_bavail} * space.f_frsize >= wanted;
 }
 
 }  // namespace
@@ -49,11 +46,11 @@ PagePool::PagePool(const Options& options) : options_(options), limit_bytes_(opt
   const uint64_t addressable = (uint64_t{1} << 32) << shift;
   uint64_t bytes = has_file() ? FileBytes(options.limit_bytes)
                               : std::max(options.limit_bytes * kRaiseFactor, kLeastReserveBytes);
-  bytes = std::min(bytes, addressable - 2 * kPageBytes);
+  bytes = std::min(bytes, addressable - kSlackBytes);
   void* mapping = MAP_FAILED;
   // Address space may be limited (ulimit -v): less of it still serves the limit that was asked for.
   for (; mapping == MAP_FAILED; bytes /= 2) {
-    mapping_bytes_ = bytes + 2 * kPageBytes;
+    mapping_bytes_ = bytes + kSlackBytes;
     mapping = mmap(nullptr, mapping_bytes_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
                    -1, 0);
     if (mapping == MAP_FAILED && bytes / 2 < options.limit_bytes) {
@@ -62,9 +59,9 @@ PagePool::PagePool(const Options& options) : options_(options), limit_bytes_(opt
     }
   }
   mapping_ = static_cast<char*>(mapping);
-  // Aligned to the page size, so that a handle's page is a division away.
+  // Aligned to the page size, so that a handle's page is a division away, and to that of huge ones.
   const auto address = reinterpret_cast<uintptr_t>(mapping_);
-  char* base = mapping_ + ((kPageBytes - address % kPageBytes) % kPageBytes);
+  char* base = mapping_ + ((kHugeBytes - address % kHugeBytes) % kHugeBytes);
   capacity_ = (mapping_bytes_ - static_cast<size_t>(base - mapping_)) / kPageBytes;
   space_ = ChunkSpace(base, shift);
   if (!has_file()) return;
@@ -74,6 +71,15 @@ PagePool::PagePool(const Options& options) : options_(options), limit_bytes_(opt
     std::perror("larder: cannot map the memory file (-e)");
     std::exit(71);
   }
+}
+
+bool PagePool::HasRoom() const {
+  struct statvfs space {};
+  // Without a size of its own the file system says nothing: then taking the room will tell.
+  if (fstatvfs(options_.file, &space) != 0 || space.f_blocks == 0) return true;
+  const uint64_t wanted = kPageBytes + index_bytes_.load(std::memory_order_relaxed) +
+                          kDescriptionBytes + capacity_ * kDescriptionBytesAPage;
+  return uint64_t{space.f_bavail} * space.f_frsize >= wanted;
 }
 
 void PagePool::Abandon() {
@@ -95,17 +101,13 @@ void PagePool::Preallocate() {
   for (auto page = all.rbegin(); page != all.rend(); ++page) Release(*page);
 }
 
-bool PagePool::Adopt(const std::vector<PageIndex>& used) {
+bool PagePool::Adopt(const std::vector<PageIndex>& used, bool has_holes) {
   const MutexLock lock(mutex_);
   if (used.empty()) return true;
   const PageIndex highest = used.back();
   if (mprotect(space_.PageAddress(1), highest * kPageBytes, PROT_READ | PROT_WRITE) != 0) {
     return false;
   }
-  // A hole, such as a copy of the file may have, is filled now: later there may be no room for it.
-  struct stat status {};
-  if (fstat(options_.file, &status) != 0) return false;
-  const bool has_holes = static_cast<uint64_t>(status.st_blocks) * 512 < used.size() * kPageBytes;
   auto next = used.begin();
   for (PageIndex page = 1; page <= highest; ++page) {
     if (*next == page) {
@@ -132,7 +134,9 @@ size_t PagePool::LimitPages() const {
   const uint64_t others = index_bytes_.load(std::memory_order_relaxed) + clients_.charge();
   const uint64_t charged = std::min(limit, others > uncharged ? others - uncharged : 0);
   const size_t pages = std::max(kMinPages, static_cast<size_t>((limit - charged) / kPageBytes));
-  return std::min(pages, room_pages_.load(std::memory_order_relaxed));
+  const uint64_t room = room_bytes_.load(std::memory_order_relaxed);
+  const uint64_t index = index_bytes_.load(std::memory_order_relaxed);
+  return std::min(pages, static_cast<size_t>((room - std::min(room, index)) / kPageBytes));
 }
 
 size_t PagePool::ExcessPages() const {
@@ -155,8 +159,8 @@ PageIndex PagePool::Acquire() {
   const bool is_fresh = unbacked_.empty();
   if (is_fresh && next_fresh_ >= capacity_) return kNoPage;
   const PageIndex page = is_fresh ? next_fresh_ : unbacked_.back();
-  if (has_file() && !HasRoom(options_.file, capacity_)) {
-    room_pages_.store(backed_pages(), std::memory_order_relaxed);
+  if (has_file() && !HasRoom()) {
+    NoteNoRoom();
     return kNoPage;
   }
   if (!Open(page)) return kNoPage;
@@ -165,6 +169,7 @@ PageIndex PagePool::Acquire() {
     ++next_fresh_;
   } else {
     unbacked_.pop_back();
+    next_join_ = std::min(next_join_, page);
   }
   backed_.fetch_add(1, std::memory_order_relaxed);
   return page;
@@ -179,7 +184,7 @@ bool PagePool::Open(PageIndex page) {
                          : 0;
   } while (refused == EINTR);
   if (refused != 0) {
-    room_pages_.store(backed_pages(), std::memory_order_relaxed);
+    NoteNoRoom();
     return false;
   }
   if (mprotect(address, kPageBytes, PROT_READ | PROT_WRITE) != 0) return false;
@@ -212,6 +217,39 @@ void PagePool::ReleaseExcess() {
     backed_.fetch_sub(1, std::memory_order_relaxed);
   }
   free_count_.store(free_.size(), std::memory_order_relaxed);
+}
+
+PagePool::Range PagePool::TakeJoinable() {
+  const auto is_in_use = [&](PageIndex page) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return page != kNoPage &&
+           std::find(unbacked_.begin(), unbacked_.end(), page) == unbacked_.end();
+  };
+  Range range{.first = next_join_ / kPagesPerHuge * kPagesPerHuge};
+  next_join_ = range.first;
+  while (range.count < kJoinAtOnce && next_join_ + kPagesPerHuge <= next_fresh_) {
+    const bool can_be = is_in_use(next_join_) && is_in_use(next_join_ + 1);
+    if (!can_be && range.count != 0) break;
+    next_join_ += kPagesPerHuge;
+    if (can_be) {
+      range.count += kPagesPerHuge;
+    } else {
+      range.first = next_join_;
+    }
+  }
+  return range;
+}
+
+void PagePool::JoinPages() {
+  if (!has_file() || join_failures_ == kMostJoinFailures) return;
+  Range range;
+  {
+    const MutexLock lock(mutex_);
+    range = TakeJoinable();
+  }
+  if (range.count == 0) return;
+  const bool is_done =
+      madvise(space_.PageAddress(range.first), range.count * kPageBytes, kMadviseCollapse) == 0;
+  join_failures_ = is_done ? 0 : join_failures_ + 1;
 }
 
 }  // namespace larder

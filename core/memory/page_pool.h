@@ -7,7 +7,8 @@
 //
 // With a memory file the pages are the file's (page n at n MiB), and a page's room on its file
 // system is taken before the page is handed out: a full file system is a pool that is dry, never a
-// SIGBUS.  The limit cannot be raised then.
+// SIGBUS.  Room is left there for what a stop saves besides: the index and FILE.meta.  The limit
+// cannot be raised then.
 
 #pragma once
 
@@ -50,8 +51,10 @@ class PagePool {
   [[nodiscard]] PageIndex highest_page() const { return highest_.load(std::memory_order_relaxed); }
 
   // The pages that hold something from before, ascending; the others are as if never used.
-  // REQUIRES: the first call, on a pool with a file.  False: no memory.
-  [[nodiscard]] bool Adopt(const std::vector<PageIndex>& used) ABSL_LOCKS_EXCLUDED(mutex_);
+  // `has_holes`: their room has to be taken again.  REQUIRES: the first call, on a pool with a
+  // file. False: no memory.
+  [[nodiscard]] bool Adopt(const std::vector<PageIndex>& used, bool has_holes)
+      ABSL_LOCKS_EXCLUDED(mutex_);
   // Takes Adopt() back: every page is as if never used.
   void Abandon() ABSL_LOCKS_EXCLUDED(mutex_);
   // What Options::preallocate asks for; does nothing without.
@@ -84,11 +87,26 @@ class PagePool {
   [[nodiscard]] size_t ExcessPages() const;
   // Gives free pages above the limit back to the system.
   void ReleaseExcess() ABSL_LOCKS_EXCLUDED(mutex_);
+  // With a file: has the system lay some more of the pages in use out as its own huge pages, if it
+  // can.  Takes milliseconds; for a background thread, which also calls ReleaseExcess().
+  void JoinPages() ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
   [[nodiscard]] bool has_file() const { return options_.file >= 0; }
   // Makes the page usable: accessible, and with room in the file.
   bool Open(PageIndex page);
+  // Whether the file system has room for one more page, and for what a stop saves besides.
+  [[nodiscard]] bool HasRoom() const;
+  void NoteNoRoom() {
+    room_bytes_.store(backed_pages() * kPageBytes + index_bytes_.load(std::memory_order_relaxed),
+                      std::memory_order_relaxed);
+  }
+  // The next pages to join, as many as go at once; moves next_join_ behind them.
+  struct Range {
+    PageIndex first = 0;
+    size_t count = 0;
+  };
+  Range TakeJoinable() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Gives their memory back to the system.
   void GiveBack(PageIndex page, size_t count);
 
@@ -103,13 +121,16 @@ class PagePool {
   std::atomic<size_t> backed_{0};
   std::atomic<size_t> free_count_{0};
   std::atomic<PageIndex> highest_{0};
-  // With a file: how many pages its file system had room for, once it refused one.
-  std::atomic<size_t> room_pages_{SIZE_MAX};
+  // With a file: how many bytes of pages and index its file system had room for, once it refused a
+  // page.
+  std::atomic<uint64_t> room_bytes_{UINT64_MAX};
 
   Mutex<LockRank::kPool> mutex_;
   std::vector<PageIndex> free_ ABSL_GUARDED_BY(mutex_);      // backed
   std::vector<PageIndex> unbacked_ ABSL_GUARDED_BY(mutex_);  // were used once, now given back
   PageIndex next_fresh_ ABSL_GUARDED_BY(mutex_) = 1;
+  PageIndex next_join_ ABSL_GUARDED_BY(mutex_) = 0;  // pages before it were joined, or cannot be
+  unsigned join_failures_ = 0;                       // in a row; of the thread that joins
 };
 
 }  // namespace larder

@@ -133,8 +133,10 @@ class SlabClass {
   [[nodiscard]] Handle Before(Handle item) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return Header(item)->prev;
   }
+  // Of those that can be reached: a restored queue may have others (Restorer::NoteQueue).
   [[nodiscard]] size_t items(Segment segment) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return queues_[static_cast<size_t>(segment)].count;
+    const Queue& queue = queues_[static_cast<size_t>(segment)];
+    return queue.tail == kNoChunk ? 0 : queue.count;
   }
   [[nodiscard]] size_t items() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   [[nodiscard]] Handle tail(Segment segment) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {

@@ -20,6 +20,12 @@ TEST_CASE("the system clock starts at kClockStartMs and never goes back", "[core
   CHECK(clock.NowMs() >= first);
 }
 
+TEST_CASE("the system clock can start later", "[core][clock]") {
+  const SystemClock clock(5'000'000);
+  CHECK(clock.NowMs() >= 5'000'000);
+  CHECK(clock.NowMs() < 5'060'000);
+}
+
 TEST_CASE("a paused clock stands still, can be moved, and goes on from there", "[core][clock]") {
   SystemClock clock;
   clock.Pause();

@@ -6,114 +6,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <filesystem>
-#include <fstream>
 #include <map>
 #include <random>
 #include <string>
 
-#include "core/memory/page_pool.h"
-#include "core/store.h"
+#include "tests/core/restart_fixture.h"
 
 namespace larder {
 namespace {
-
-constexpr uint64_t kMemory = 8 << 20;
-
-std::string Slurp(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
-
-void Spill(const std::string& path, std::string_view bytes) {
-  std::ofstream(path, std::ios::binary | std::ios::trunc).write(bytes.data(), std::ssize(bytes));
-}
-
-// A folder for a memory file, in memory where that is possible; goes with the test.
-struct Folder {
-  Folder() {
-    const bool has_shm = access("/dev/shm", W_OK | X_OK) == 0;
-    std::string name =
-        (has_shm ? std::filesystem::path("/dev/shm") : std::filesystem::temp_directory_path()) /
-        "larder-restart-XXXXXX";
-    REQUIRE(mkdtemp(name.data()) != nullptr);
-    path = name;
-  }
-  ~Folder() { std::filesystem::remove_all(path); }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  [[nodiscard]] std::string file() const { return path + "/items"; }
-  [[nodiscard]] std::string meta() const { return path + "/items.meta"; }
-  std::string path;
-};
-
-StoreOptions Small() {
-  StoreOptions options;
-  options.memory_bytes = kMemory;
-  options.background = false;
-  options.threads = 2;
-  return options;
-}
-
-// One life of a store.  Its clock starts anew; the wall goes on from `wall_ms`.
-struct Life {
-  explicit Life(const Folder& folder, StoreOptions options = Small(),
-                int64_t wall_ms = ManualClock::kWallStartMs)
-      : clock(wall_ms) {
-    const absl::Status opened =
-        MemoryFile::Open(folder.file(), options.memory_bytes, &options.memory_file);
-    REQUIRE(opened.ok());
-    store = std::make_unique<Store>(options, clock);
-    ctx.stats = store->stats().NewCell();
-    ctx.now = clock.NowMs();
-  }
-  void Advance(uint64_t ms) {
-    clock.Advance(ms);
-    ctx.now = clock.NowMs();
-  }
-  StoreResult Put(std::string_view key, std::string_view value, Deadline deadline = kNever,
-                  uint32_t flags = 0) {
-    return store->Put(ctx, {.key = store->MakeKey(key), .flags = flags, .deadline = deadline},
-                      value);
-  }
-  // Everything that can be seen of an item; empty for a miss.
-  std::string Get(std::string_view key) {
-    std::string seen;
-    Pin pin;
-    store->Read(ctx, store->MakeKey(key), {}, [&](const ValueView& view) {
-      seen = std::to_string(view.flags) + " " + std::to_string(view.cas()) + " " +
-             (view.was_fetched() ? "read " : "new ") + (view.stale() ? "stale " : "");
-      if (view.size > kLargeValueBytes) {
-        pin = view.MakePin();
-      } else {
-        seen += view.bytes;
-      }
-    });
-    for (size_t at = 0; at < pin.size();) {
-      std::span<const char> span;
-      REQUIRE(pin.Spans(at, {&span, 1}) == 1);
-      seen.append(span.data(), span.size());
-      at += span.size();
-    }
-    return seen;
-  }
-  uint64_t Save() {
-    uint64_t items = 0;
-    REQUIRE(store->Save(&items).ok());
-    store.reset();
-    return items;
-  }
-  [[nodiscard]] RestoreReport::Outcome outcome() const { return store->restore_report().outcome; }
-  [[nodiscard]] const std::string& refusal() const { return store->restore_report().refusal; }
-  [[nodiscard]] uint64_t items() const { return store->Info().items; }
-
-  ManualClock clock;
-  std::unique_ptr<Store> store;
-  OpContext ctx;
-};
-
-using Outcome = RestoreReport::Outcome;
 
 TEST_CASE("a new memory file has nothing to restore", "[core][restart]") {
   const Folder folder;
@@ -185,20 +88,29 @@ TEST_CASE("every kind of item comes back as it was", "[core][restart]") {
 TEST_CASE("thousands of items come back, twice", "[core][restart]") {
   const Folder folder;
   const auto key = [](int i) { return "k" + std::to_string(i); };
+  StoreOptions options = Small();
+  options.memory_bytes = GENERATE(uint64_t{8}, uint64_t{512}) << 20;  // few stripes, and many
   {
-    Life life(folder);
+    Life life(folder, options);
     for (int i = 0; i < 40'000; ++i) life.Put(key(i), "value of " + key(i));
     CHECK(life.Save() == 40'000);
   }
   for (int round = 0; round < 2; ++round) {
-    StoreOptions options = Small();
-    options.threads = round == 0 ? 2 : 8;  // other stripes
+    options.threads = round == 0 ? 2 : 32;  // would begin with more stripes
     Life life(folder, options);
+    INFO(life.refusal());
     REQUIRE(life.outcome() == Outcome::kRestored);
+    life.store->CheckInvariants();
     CHECK(life.items() == 40'000);
     for (int i = 0; i < 40'000; ++i) {
       const std::string seen = life.Get(key(i));
       REQUIRE(seen.ends_with(" value of " + key(i)));
+    }
+    // The index goes on growing where it was.
+    for (int i = 0; i < 20'000; ++i) life.Put("more" + key(i), "");
+    life.store->CheckInvariants();
+    for (int i = 0; i < 20'000; ++i) {
+      life.store->Delete(life.ctx, {.key = life.store->MakeKey("more" + key(i))});
     }
     CHECK(life.Save() == 40'000);
   }
@@ -289,6 +201,48 @@ TEST_CASE("the time between counts for what expires", "[core][restart]") {
   CHECK_FALSE(life.Get("ever").empty());
   life.store->RunMaintenance(life.ctx);
   CHECK(life.items() == 1);
+}
+
+TEST_CASE("no item is written where the clock goes on", "[core][restart]") {
+  const Folder folder;
+  int64_t wall = 0;
+  TimeMs start = 0;
+  {
+    Life life(folder);
+    life.Advance(100'000);
+    const TimeMs now = life.ctx.now;
+    for (int i = 0; i < 500; ++i) {
+      life.Put("k" + std::to_string(i), "v", i % 2 == 0 ? now + 10'000 : kNever);
+    }
+    life.Put("large", std::string(90'000, 'l'));
+    life.Put("past", "v", now + 500);
+    life.store->FlushAll(life.ctx, now + 20'000);
+    wall = life.clock.WallMs() + 6'000;
+    life.Save();
+    const std::string description = Slurp(folder.meta());
+    start = ContinuedClock(description, wall);
+    CHECK(start == now + 6'000);
+    // A wall that was set back is no time; an absence of days begins anew.
+    CHECK(ContinuedClock(description, wall - 3'600'000) == now);
+    CHECK(ContinuedClock(description, wall + int64_t{2} * 86'400'000) == kClockStartMs);
+    CHECK(ContinuedClock("no description", wall) == kClockStartMs);
+  }
+  const SavedFile before(folder);
+  Life life(folder, Small(), wall - static_cast<int64_t>(kClockStartMs), start);
+  REQUIRE(life.outcome() == Outcome::kRestored);
+  CHECK(life.store->restore_report().expired == 1);
+  CHECK(std::ranges::equal(Slurp(folder.file()), before.bytes));
+  CHECK(life.Get("past").empty());
+  life.Advance(3'999);
+  CHECK_FALSE(life.Get("k0").empty());
+  life.Advance(1);
+  CHECK(life.Get("k0").empty());
+  CHECK_FALSE(life.Get("k1").empty());
+  life.store->CheckInvariants();
+  life.store->RunMaintenance(life.ctx);
+  CHECK(life.items() == 251);  // what nobody asked for is gone too
+  life.Advance(10'000);
+  CHECK(life.Get("k1").empty());
 }
 
 TEST_CASE("items of a cache that was away for years come back old", "[core][restart]") {
@@ -440,162 +394,6 @@ TEST_CASE("what is no regular file is no memory file", "[core][restart]") {
   CHECK_FALSE(MemoryFile::Open(folder.path + "/pipe", kMemory, &file).ok());
 }
 
-// A small cache with items of all kinds, saved.
-void SaveSample(const Folder& folder) {
-  Life life(folder);
-  for (int i = 0; i < 50; ++i) {
-    const auto n = static_cast<uint32_t>(i);
-    life.Put("k" + std::to_string(i), std::string(size_t{n % 2} * 300, 'v'),
-             i % 3 == 0 ? life.ctx.now + 100'000 + n : kNever, n % 4);
-    life.Get("k" + std::to_string(i / 2));
-  }
-  life.Put("large", std::string(150'000, 'l'));
-  REQUIRE(life.store->FlushPrefix(life.ctx, "k7"));
-  REQUIRE(life.items() == 51);
-  life.Save();
-}
-
-size_t UsedBytes(const SavedStore& saved, const SavedPage& page) {
-  return size_t{page.fresh} * saved.chunk_sizes[page.class_id - 1];
-}
-
-// What of the pages was ever in use, with holes for the rest.
-void SpillPages(const Folder& folder, const SavedStore& saved, std::string_view pages) {
-  Spill(folder.file(), "");
-  std::filesystem::resize_file(folder.file(), pages.size());
-  std::fstream out(folder.file(), std::ios::binary | std::ios::in | std::ios::out);
-  for (const SavedPage& page : saved.pages) {
-    const size_t at = page.page * kPageBytes;
-    out.seekp(static_cast<off_t>(at));
-    out.write(pages.data() + at, static_cast<std::streamsize>(UsedBytes(saved, page)));
-  }
-}
-
-TEST_CASE("a description with any byte changed is refused", "[core][restart]") {
-  const Folder folder;
-  SaveSample(folder);
-  const std::string meta = Slurp(folder.meta());
-  SavedStore saved;
-  REQUIRE(DecodeSavedStore(meta, &saved).ok());
-  CHECK(saved.items == 51);
-  CHECK(EncodeSavedStore(saved) == meta);
-  for (size_t at = 0; at < meta.size(); ++at) {
-    for (const int change : {1, 0x80, 0xff}) {
-      std::string changed = meta;
-      changed[at] = static_cast<char>(changed[at] ^ change);
-      CAPTURE(at, change);
-      const absl::Status status = DecodeSavedStore(changed, &saved);
-      REQUIRE_FALSE(status.ok());
-    }
-  }
-  for (size_t length = 0; length < meta.size(); ++length) {
-    REQUIRE_FALSE(DecodeSavedStore(std::string_view(meta).substr(0, length), &saved).ok());
-  }
-  CHECK_FALSE(DecodeSavedStore(meta + "x", &saved).ok());
-  CHECK_FALSE(DecodeSavedStore(meta + meta, &saved).ok());
-}
-
-// Whoever changes a byte and the checksums too gets a refusal or a sound store.
-TEST_CASE("a description with a byte changed under good checksums is refused or harmless",
-          "[core][restart]") {
-  const Folder folder;
-  SaveSample(folder);
-  const std::string meta = Slurp(folder.meta());
-  const std::string pages = Slurp(folder.file());
-  SavedStore kept;
-  REQUIRE(DecodeSavedStore(meta, &kept).ok());
-  size_t restored = 0;
-  std::mt19937 random(3);
-  for (size_t at = 0; at < meta.size(); at += 1 + random() % 9) {
-    std::string changed = meta;
-    changed[at] = static_cast<char>(changed[at] ^ static_cast<char>(1 + random() % 255));
-    SealSavedStore(&changed);
-    SavedStore saved;
-    if (!DecodeSavedStore(changed, &saved).ok()) continue;
-    CAPTURE(at);
-    SpillPages(folder, kept, pages);
-    Spill(folder.meta(), changed);
-    Life life(folder);
-    restored += life.outcome() == Outcome::kRestored ? 1U : 0U;
-    life.store->CheckInvariants();
-    for (int i = 0; i < 50; ++i) (void)life.Get("k" + std::to_string(i));
-    (void)life.Get("large");
-    REQUIRE(life.Put("new", std::string(100'000, 'n')) == StoreResult::kStored);
-    life.store->RunMaintenance(life.ctx);
-    life.store->CheckInvariants();
-  }
-  CHECK(restored > 0);  // clocks, epochs and counters of CAS may have any value
-}
-
-TEST_CASE("a page with a byte changed is refused", "[core][restart]") {
-  const Folder folder;
-  SaveSample(folder);
-  const std::string meta = Slurp(folder.meta());
-  SavedStore saved;
-  REQUIRE(DecodeSavedStore(meta, &saved).ok());
-  REQUIRE(saved.pages.size() > 3);
-  std::mt19937 random(5);
-  for (const SavedPage& page : saved.pages) {
-    const size_t used = UsedBytes(saved, page);
-    const auto at = static_cast<off_t>(page.page * kPageBytes + random() % used);
-    const std::string before = Slurp(folder.file());
-    {
-      std::fstream out(folder.file(), std::ios::binary | std::ios::in | std::ios::out);
-      out.seekp(at);
-      out.put(static_cast<char>(before[static_cast<size_t>(at)] ^ 4));
-    }
-    Spill(folder.meta(), meta);
-    Life life(folder);
-    CAPTURE(at, life.refusal());
-    CHECK(life.outcome() == Outcome::kRefused);
-    CHECK(life.refusal().find(folder.file() + ": byte ") == 0);
-    CHECK(life.items() == 0);
-    life.Put("k", "v");
-    life.store->CheckInvariants();
-    life.store.reset();
-    Spill(folder.file(), before);
-  }
-}
-
-// Header bytes of the chunks, under checksums made good again.
-TEST_CASE("items with a byte changed under good checksums are refused or harmless",
-          "[core][restart]") {
-  const Folder folder;
-  SaveSample(folder);
-  const std::string meta = Slurp(folder.meta());
-  std::string pages = Slurp(folder.file());
-  SavedStore saved;
-  REQUIRE(DecodeSavedStore(meta, &saved).ok());
-  std::mt19937 random(11);
-  size_t restored = 0;
-  size_t refused = 0;
-  for (int round = 0; round < 120; ++round) {
-    const SavedPage& page = saved.pages[random() % saved.pages.size()];
-    const size_t chunk_bytes = saved.chunk_sizes[page.class_id - 1];
-    const size_t at = page.page * kPageBytes + random() % page.fresh * chunk_bytes + random() % 64;
-    const auto change = static_cast<char>(1U + random() % 255U);
-    CAPTURE(round, at, change);
-    const char before = pages[at];
-    pages[at] = static_cast<char>(before ^ change);
-    SavedStore described = saved;
-    for (SavedPage& one : described.pages) {
-      one.checksum = PageChecksum({pages.data() + one.page * kPageBytes, UsedBytes(saved, one)});
-    }
-    SpillPages(folder, saved, pages);
-    Spill(folder.meta(), EncodeSavedStore(described));
-    pages[at] = before;
-    Life life(folder);
-    ++(life.outcome() == Outcome::kRestored ? restored : refused);
-    for (int i = 0; i < 50; ++i) (void)life.Get("k" + std::to_string(i));
-    (void)life.Get("large");
-    for (int i = 0; i < 20; ++i) life.Put("n" + std::to_string(i), std::string(90'000, 'n'));
-    life.store->RunMaintenance(life.ctx);
-    life.store->CheckInvariants();
-  }
-  CHECK(restored > 0);
-  CHECK(refused > 0);
-}
-
 TEST_CASE("a file of another length is refused", "[core][restart]") {
   const Folder folder;
   SaveSample(folder);
@@ -624,7 +422,9 @@ TEST_CASE("the pages that were not in use give their memory back", "[core][resta
   struct stat status {};
   REQUIRE(stat(folder.file().c_str(), &status) == 0);
   // The file system may keep a block or two for itself.
-  CHECK(static_cast<uint64_t>(status.st_blocks) * 512 <= life.store->Info().page_bytes + 65'536);
+  const StoreInfo info = life.store->Info();
+  CHECK(static_cast<uint64_t>(status.st_blocks) * 512 <=
+        info.page_bytes + info.index_bytes + 65'536);
   // All of the limit can be had again.
   for (int i = 0; i < 400; ++i) {
     REQUIRE(life.Put("l" + std::to_string(i), std::string(50'000, 'l')) == StoreResult::kStored);

@@ -8,7 +8,9 @@ import subprocess
 import tempfile
 import threading
 import unittest
+from random import Random, SystemRandom
 
+from harness import settings
 from harness.case import SystemTest, ours_only
 from harness.server import Server, as_user, poll, run_to_end
 
@@ -77,10 +79,10 @@ class RestartTest(SystemTest):
         server = self.live()
         self.check_says(server, "nothing to restore")
         stored = self.fill(server)
-        for by in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
-            with self.subTest(by=by):
+        for by, threads in ((signal.SIGTERM, 1), (signal.SIGUSR1, 32), (signal.SIGINT, 3)):
+            with self.subTest(by=by, threads=threads):
                 self.assertIn(f"saved {ITEMS} items to {self.file} in ", self.end(server, by))
-                server = self.live()
+                server = self.live("-t", str(threads))
                 self.check_says(server, f"restored {ITEMS} items from {self.file} in ", " ms per million)")
                 self.check_all(server, stored)
         wire = self.wire(server)
@@ -123,19 +125,74 @@ class RestartTest(SystemTest):
                 os.remove(self.file)
                 os.remove(self.file + ".meta")
 
+    def data_places(self, path):
+        """(start, end) of what is not a hole."""
+        with open(path, "rb") as file:
+            end = 0
+            size = os.fstat(file.fileno()).st_size
+            while end < size:
+                try:
+                    start = os.lseek(file.fileno(), end, os.SEEK_DATA)
+                except OSError:
+                    return
+                end = os.lseek(file.fileno(), start, os.SEEK_HOLE)
+                yield start, end
+
+    def damage(self, number, random):
+        """Does something bad to the file; whether that has to be noticed."""
+        meta = self.file + ".meta"
+        if number == 0:
+            os.truncate(self.file, os.path.getsize(self.file) // 2)
+        elif number == 1:
+            os.truncate(meta, os.path.getsize(meta) - 1)
+        elif number == 2:
+            with open(meta, "wb") as file:
+                file.write(random.randbytes(5000))
+        elif number == 3:
+            with open(self.file, "r+b") as file:
+                file.write(b"")
+                file.truncate(0)
+        else:
+            path = meta if number % 4 == 0 else self.file
+            start, end = random.choice(list(self.data_places(path)))
+            at = random.randrange(start, min(end, os.path.getsize(path)))
+            with open(path, "r+b") as file:
+                file.seek(at)
+                byte = file.read(1)[0]
+                file.seek(at)
+                file.write(bytes([byte ^ random.randrange(1, 256)]))
+            return path == meta
+        return True
+
     @ours_only("its texts")
     def test_a_damaged_file_is_refused(self):
         server = self.live()
-        self.fill(server)
+        stored = self.fill(server)
         self.end(server)
-        with open(self.file, "r+b") as file:
-            file.seek((1 << 20) + 1000)
-            byte = file.read(1)
-            file.seek(-1, os.SEEK_CUR)
-            file.write(bytes([byte[0] ^ 1]))
-        server = self.live()
-        self.check_says(server, f"nothing restored: {self.file}: byte ")
-        self.check_works_empty(server)
+        kept = os.path.join(self.folder, "kept")
+        os.mkdir(kept)
+        copy = ["cp", "--sparse=always", "--"]
+        subprocess.run([*copy, self.file, self.file + ".meta", kept], check=True)
+        base = settings.seed if settings.seed is not None else SystemRandom().randrange(1 << 20)
+        refused = 0
+        for number in range(24):
+            seed = base + number
+            with self.subTest(number=number, seed=seed):
+                subprocess.run([*copy, os.path.join(kept, "items"), os.path.join(kept, "items.meta"),
+                                self.folder], check=True)
+                must_be_seen = self.damage(number, Random(seed))
+                server = self.live()
+                poll(lambda server=server: "restored" in server.stderr(), what="the outcome")
+                if f"nothing restored: {self.file}" in server.stderr():
+                    refused += 1
+                    if number % 4 == 0:
+                        self.check_works_empty(server)
+                else:
+                    self.assertFalse(must_be_seen, server.stderr())
+                    self.check_all(server, stored)
+                server.process.kill()
+                server.wait()
+        self.assertGreater(refused, 10)
 
     @ours_only("memcached saves on SIGUSR1 only")
     def test_memory_that_is_locked_is_kept_too(self):
@@ -179,6 +236,24 @@ class RestartTest(SystemTest):
                 self.check_says(server, f"restored {kept} items")
                 server.process.kill()
                 server.wait()
+
+    @ours_only("memcached dies of SIGBUS")
+    def test_an_index_without_room_to_grow_refuses_no_more_than_it_must(self):
+        self.small_file_system(24)
+        server = self.live("-m", "1024")
+        wire = self.wire(server)
+        replies = {}
+        for start in range(0, 400_000, 1000):
+            wire.send(b"".join(b"set %d 0 0 1\r\nx\r\n" % i for i in range(start, start + 1000)))
+            for _ in range(1000):
+                line = wire.line()
+                replies[line] = replies.get(line, 0) + 1
+        self.assertLessEqual(set(replies), {b"STORED", b"SERVER_ERROR out of memory storing object"})
+        self.assertGreater(replies[b"STORED"], 390_000, replies)
+        kept = dict(wire.stats())["curr_items"]
+        self.assertGreater(int(kept), 100_000)
+        self.assertIn(f"saved {kept} items", self.end(server))
+        self.check_says(self.live("-m", "1024"), f"restored {kept} items")
 
     @ours_only("its texts")
     def test_a_stop_that_cannot_save_says_so_and_fails(self):
