@@ -74,14 +74,23 @@ absl::StatusOr<ListeningSocket> Bound(UniqueFd fd, int family) {
   return result;
 }
 
+}  // namespace
+
+void PrepareTcpListener(int fd) {
+  SwitchOn(fd, SOL_SOCKET, SO_KEEPALIVE);
+  SwitchOn(fd, IPPROTO_TCP, TCP_NODELAY);
+  (void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &kMostUnsentInKernel,
+                   sizeof(kMostUnsentInKernel));
+}
+
+namespace {
+
 absl::StatusOr<ListeningSocket> ListenAt(const addrinfo& info, int backlog) {
   UniqueFd fd(
       socket(info.ai_family, info.ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, info.ai_protocol));
   if (!fd.valid()) return ErrnoStatus(errno, "socket");
   SwitchOn(fd.get(), SOL_SOCKET, SO_REUSEADDR);
-  // Accepted sockets inherit these two from the listening one.
-  SwitchOn(fd.get(), SOL_SOCKET, SO_KEEPALIVE);
-  SwitchOn(fd.get(), IPPROTO_TCP, TCP_NODELAY);
+  PrepareTcpListener(fd.get());
   if (info.ai_family == AF_INET6) SwitchOn(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY);
   if (bind(fd.get(), info.ai_addr, info.ai_addrlen) < 0) return NotBound(errno, info);
   if (listen(fd.get(), backlog) < 0) return NotBound(errno, info);

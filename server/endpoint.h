@@ -99,4 +99,12 @@ struct Peer {
 };
 [[nodiscard]] Peer PeerOf(int fd);
 
+// Of the replies to one client, what the kernel holds and has not sent.  It would take megabytes:
+// a thousand clients that do not read then fill its memory for TCP, and everybody's packets are
+// dropped for seconds.
+inline constexpr int kMostUnsentInKernel = 128 << 10;
+
+// Options that accepted sockets inherit from a listening one.  Best effort.
+void PrepareTcpListener(int fd);
+
 }  // namespace larder::server

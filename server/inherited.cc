@@ -72,23 +72,13 @@ int KindOf(int fd, int family, std::string* why) {
   return SOCK_STREAM;
 }
 
-void SwitchOn(int fd, int level, int option) {
-  const int on = 1;
-  // Best effort: a socket without it still serves.
-  (void)setsockopt(fd, level, option, &on, sizeof(on));
-}
-
 Refusal Prepare(const InheritedDescriptor& one, int family, int kind) {
   const int flags = fcntl(one.fd, F_GETFL);
   if (flags < 0 || fcntl(one.fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
       fcntl(one.fd, F_SETFD, FD_CLOEXEC) < 0) {
     return {kExitOsError, NameOf(one) + ": " + std::strerror(errno)};
   }
-  if (kind == SOCK_STREAM && family != AF_UNIX) {
-    // Accepted sockets inherit these two from the listening one.
-    SwitchOn(one.fd, SOL_SOCKET, SO_KEEPALIVE);
-    SwitchOn(one.fd, IPPROTO_TCP, TCP_NODELAY);
-  }
+  if (kind == SOCK_STREAM && family != AF_UNIX) PrepareTcpListener(one.fd);
   return {};
 }
 

@@ -1,6 +1,12 @@
 #include "server/endpoint.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
 #include <catch2/catch.hpp>
+
+#include "tests/server/client.h"
 
 namespace larder::server {
 namespace {
@@ -81,6 +87,20 @@ TEST_CASE("a wildcard listens on one free port in both families", "[server][endp
     const std::string expected = (v6 ? "tcp6:[::]:" : "tcp:0.0.0.0:") + std::to_string(one.port);
     CHECK(one.description == expected);
   }
+}
+
+TEST_CASE("the kernel keeps little for a client that does not read", "[server][endpoint]") {
+  const auto sockets = Listen({.host = "127.0.0.1", .port = 0, .unix_path = {}}, 16);
+  REQUIRE(sockets.ok());
+  const ListeningSocket& listener = sockets->front();
+  const TestClient client = TestClient::Tcp(listener.port);
+  REQUIRE(client.connected());
+  const UniqueFd accepted(accept(listener.fd.get(), nullptr, nullptr));
+  REQUIRE(accepted.valid());
+  int unsent = 0;
+  socklen_t size = sizeof(unsent);
+  REQUIRE(getsockopt(accepted.get(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, &size) == 0);
+  CHECK(unsent == kMostUnsentInKernel);
 }
 
 TEST_CASE("an unknown host and a bad socket path are errors", "[server][endpoint]") {
