@@ -6,11 +6,10 @@ namespace {
 constexpr size_t kPair = 2;
 constexpr size_t kMost = 36 << 10;
 
-// How often a pair is there for each step of n.  256 steps of a value are 24 KiB, those of words a
-// line that is longer than a line may be; empty lines stay as few as they are.
+// How often a pair is there for each step of n: 256 steps are 18 KiB.  Words and lines stay as few
+// as they are, for each would be answered.
 size_t TimesOf(std::string_view pair) {
-  if (pair.find('\n') != std::string_view::npos) return 0;
-  return pair.find(' ') == std::string_view::npos ? 48 : 5;
+  return pair.find_first_of(" \n") == std::string_view::npos ? 36 : 0;
 }
 
 }  // namespace
@@ -25,11 +24,13 @@ std::string Swell(std::string_view bytes) {
       continue;
     }
     const size_t steps = 1U + static_cast<unsigned char>(bytes[++i]);
-    const std::string pair = swollen.substr(swollen.size() - kPair);
-    const size_t times = TimesOf(pair) * steps;
-    if (added + kPair * times > kMost) continue;
-    for (size_t n = 0; n < times; ++n) swollen += pair;
-    added += kPair * times;
+    const size_t start = swollen.size() - kPair;
+    const size_t more = kPair * TimesOf(std::string_view(swollen).substr(start)) * steps;
+    if (added + more > kMost) continue;
+    added += more;
+    for (const size_t end = swollen.size() + more; swollen.size() < end;) {  // it doubles each time
+      swollen.append(swollen.substr(start, end - swollen.size()));
+    }
   }
   return swollen;
 }

@@ -74,10 +74,13 @@ Stage::Stage(Client::Dialect dialect)
 void Stage::Play(uint8_t first, std::string_view bytes, bool alone) {
   constexpr uint8_t kAlone = 0x80;
   constexpr size_t kLargePiece = 64;
+  constexpr size_t kMostWords = 64;  // each may be answered with a large value
   const std::string swollen = Swell(bytes);
   const bool is_large = swollen.size() != bytes.size();
+  const bool is_alone = alone || (first & kAlone) != 0;
+  if ((is_large || is_alone) && Repeats(bytes, " ", kMostWords)) return;
   const size_t piece = (1U + (first & (kAlone - 1))) * (is_large ? kLargePiece : 1);
-  if (alone || (first & kAlone) != 0) {
+  if (is_alone) {
     PlayAlone(swollen, piece);
   } else {
     (is_large ? roomy_ : small_).Play(swollen, piece);
