@@ -43,8 +43,9 @@ void WriteItem(ReplyBuffer& out, std::string_view key, const ValueView& item, bo
 
 // Nothing for a miss.  REQUIRES: ctx.out.HasRoom().
 void AnswerKey(CommandContext& ctx, const KeyWalk& walk, const Key& key) {
-  if (walk.options.touch) {
-    ctx.store.Read(ctx.op, key, walk.options, [&](const ValueView& item) {
+  if (walk.touches) {
+    const ReadOptions options{.touch = true, .deadline = walk.deadline};
+    ctx.store.Read(ctx.op, key, options, [&](const ValueView& item) {
       WriteItem(ctx.out, key.bytes, item, walk.with_cas);
     });
     return;
@@ -77,8 +78,8 @@ Outcome Retrieve(CommandContext& ctx, const Frame& frame, KeyWalk walk) {
 KeyWalk TouchWalk(const CommandContext& ctx, const Frame& frame, bool with_cas) {
   KeyWalk walk;
   walk.with_cas = with_cas;
-  walk.options.touch = true;
-  walk.options.deadline = DeadlineOf(frame.exptime, ctx.op.now, ctx.store.clock());
+  walk.touches = true;
+  walk.deadline = DeadlineOf(frame.exptime, ctx.op.now, ctx.store.clock());
   return walk;
 }
 

@@ -53,7 +53,7 @@ class TextSession final : public SessionBase {
 };
 
 // 20,000 idle connections are to cost 400 bytes each, and the connection needs most of them.
-static_assert(sizeof(TextSession) <= 192);
+static_assert(sizeof(TextSession) <= 120);
 
 TextSession::Step TextSession::TakeStep(std::string_view input, ReplyBuffer& out) {
   switch (unfinished_.kind) {
@@ -79,7 +79,7 @@ TextSession::Step TextSession::TakeStep(std::string_view input, ReplyBuffer& out
 }
 
 TextSession::Step TextSession::GoOnReplying(ReplyBuffer& out) {
-  switch (unfinished_.long_reply->GoOn(store_, op_, out)) {
+  switch (unfinished_.long_reply().GoOn(store_, op_, out)) {
     case LongReply::Progress::kDone:
       unfinished_.End();
       return {0, SessionState::kNeedInput, true};
@@ -181,7 +181,7 @@ TextSession::Step TextSession::FinishUpload(std::string_view ending, size_t cons
   if (!out.HasRoom()) return {consumed, SessionState::kOutputFull, false};
   if (ending == kCrlf) {
     StoreAnswer answer;
-    StoreResult result = store_.FinishUpload(op_, std::move(unfinished_.upload), &answer);
+    StoreResult result = store_.FinishUpload(op_, std::move(unfinished_.upload()), &answer);
     // It was measured when it began.
     if (unfinished_.joins) result = JoinResult(result, /*fits_alone=*/true);
     if (unfinished_.meta_line != nullptr) {
@@ -219,7 +219,7 @@ TextSession::Step TextSession::GoOnSkippingLine(std::string_view input, ReplyBuf
 // What the client says is not listened to any more; only that it leaves.
 TextSession::Step TextSession::GoOnWatching(std::string_view input, ReplyBuffer& out) {
   if (out.empty()) {
-    if (std::string text = unfinished_.feed->Take(); !text.empty()) {
+    if (std::string text = unfinished_.feed().Take(); !text.empty()) {
       out.AppendOwned(std::move(text));
     }
   }
@@ -241,7 +241,7 @@ Outcome TextSession::ExecuteWatched(CommandContext& ctx, const Frame& frame,
 }
 
 void TextSession::GiveUpUpload() {
-  unfinished_.BeginSkip(unfinished_.left + kCrlf.size(),
+  unfinished_.BeginSkip(size_t{unfinished_.left} + kCrlf.size(),
                         unfinished_.noreply ? std::string_view() : kNoMemoryReading);
 }
 

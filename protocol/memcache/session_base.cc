@@ -11,7 +11,7 @@ using Kind = Unfinished::Kind;
 // An upload that got no further than this in so long is given up when others wait for its memory:
 // a byte now and then must not keep them out.
 constexpr size_t kLeastProgress = 64 << 10;
-constexpr TimeMs kStalledMs = 1000;
+constexpr int32_t kStalledMs = 1000;
 
 }  // namespace
 
@@ -44,29 +44,31 @@ SessionBase::Step SessionBase::FillUpload(std::string_view input) {
 }
 
 SessionBase::Step SessionBase::Skip(std::string_view input) {
-  const size_t n = std::min(unfinished_.left, input.size());
-  unfinished_.left -= n;
+  const size_t n = std::min(size_t{unfinished_.left}, input.size());
+  unfinished_.left -= static_cast<uint32_t>(n);
   return {n, SessionState::kNeedInput, unfinished_.left == 0};
 }
 
 std::span<char> SessionBase::UploadBuffer() {
   if (unfinished_.kind != Kind::kUpload || unfinished_.left == 0) return {};
-  const std::span<char> room = unfinished_.upload->Buffer(op_);
-  if (unfinished_.upload->failed()) return {};
-  return room.first(std::min(room.size(), unfinished_.left));
+  const std::span<char> room = unfinished_.upload()->Buffer(op_);
+  if (unfinished_.upload()->failed()) return {};
+  return room.first(std::min(room.size(), size_t{unfinished_.left}));
 }
 
 void SessionBase::Uploaded(size_t n) {
-  unfinished_.upload->Advance(n);
-  unfinished_.left -= n;
+  unfinished_.upload()->Advance(n);
+  unfinished_.left -= static_cast<uint32_t>(n);
   if (unfinished_.progress_left - unfinished_.left < kLeastProgress) return;
-  unfinished_.progress_left = static_cast<uint32_t>(unfinished_.left);
-  unfinished_.progress_at = op_.now;
+  unfinished_.progress_left = unfinished_.left;
+  unfinished_.progress_ms = static_cast<uint32_t>(op_.now);
 }
 
 void SessionBase::Tick() {
   if (unfinished_.kind != Kind::kUpload || !store_.UploadsWaiting()) return;
-  if (op_.now < unfinished_.progress_at + kStalledMs) return;
+  // Signed: a clock that was moved back makes nobody stalled.
+  const auto since = static_cast<int32_t>(static_cast<uint32_t>(op_.now) - unfinished_.progress_ms);
+  if (since < kStalledMs) return;
   GiveUpUpload();
 }
 

@@ -5,9 +5,12 @@
 #pragma once
 
 #include <cstdint>
+#include <cstdlib>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <variant>
 
 #include "core/store.h"
 #include "protocol/memcache/long_reply.h"
@@ -18,8 +21,9 @@ namespace larder::memcache {
 // How the keys of a get line are to be answered.
 struct KeyWalk {
   bool with_cas = false;
-  bool any_key = false;  // one was answered already
-  ReadOptions options;
+  bool any_key = false;        // one was answered already
+  bool touches = false;        // gat: the items found end at
+  Deadline deadline = kNever;  // this from now on
 };
 
 struct Unfinished {
@@ -37,15 +41,21 @@ struct Unfinished {
   Kind kind = Kind::kNothing;
   bool noreply = false;        // with kUpload
   bool joins = false;          // with kUpload: an append or prepend
-  uint32_t progress_left = 0;  // what was left at progress_at
+  uint32_t left = 0;           // see kUpload, kSkip; a value's length fits 31 bits
+  uint32_t progress_left = 0;  // what was left when the upload last got ahead
+  uint32_t progress_ms = 0;    // when that was, modulo 2^32
   KeyWalk keys;
-  size_t left = 0;
   std::string_view reply;  // a constant
-  std::unique_ptr<Upload> upload;
+  // What the kind goes on with.
+  std::variant<std::monostate, std::unique_ptr<Upload>, std::unique_ptr<TextFeed>,
+               std::unique_ptr<LongReply>>
+      work;
   std::unique_ptr<std::string> meta_line;  // of an upload by ms: see AnswerMetaUpload
-  std::unique_ptr<TextFeed> feed;
-  TimeMs progress_at = 0;  // when the upload last got ahead
-  std::unique_ptr<LongReply> long_reply;
+
+  // REQUIRES: the kind is that one's.
+  [[nodiscard]] std::unique_ptr<Upload>& upload() { return Work<Upload>(); }
+  [[nodiscard]] TextFeed& feed() { return *Work<TextFeed>(); }
+  [[nodiscard]] LongReply& long_reply() { return *Work<LongReply>(); }
 
   void BeginKeys(const KeyWalk& walk) {
     kind = Kind::kKeys;
@@ -53,17 +63,16 @@ struct Unfinished {
   }
   void BeginUpload(std::unique_ptr<Upload> begun, size_t bytes, TimeMs now) {
     kind = Kind::kUpload;
-    upload = std::move(begun);
-    left = bytes;
-    progress_at = now;
-    progress_left = static_cast<uint32_t>(bytes);
+    work = std::move(begun);
+    left = progress_left = static_cast<uint32_t>(bytes);
+    progress_ms = static_cast<uint32_t>(now);
   }
   // An empty `answer`: none.
   void BeginSkip(size_t bytes, std::string_view answer) {
     kind = Kind::kSkip;
-    upload.reset();
+    work = std::monostate();
     meta_line.reset();
-    left = bytes;
+    left = static_cast<uint32_t>(bytes);
     reply = answer;
   }
   void BeginSkipLine(std::string_view answer) {
@@ -72,17 +81,24 @@ struct Unfinished {
   }
   void BeginFeed(std::unique_ptr<TextFeed> begun) {
     kind = Kind::kFeed;
-    feed = std::move(begun);
+    work = std::move(begun);
   }
   void BeginLongReply(std::unique_ptr<LongReply> begun) {
     kind = Kind::kLongReply;
-    long_reply = std::move(begun);
+    work = std::move(begun);
   }
   void End() {
     kind = Kind::kNothing;
-    upload.reset();
+    work = std::monostate();
     meta_line.reset();
-    long_reply.reset();
+  }
+
+ private:
+  template <typename T>
+  std::unique_ptr<T>& Work() {
+    auto* const found = std::get_if<std::unique_ptr<T>>(&work);
+    if (found == nullptr) std::abort();
+    return *found;
   }
 };
 

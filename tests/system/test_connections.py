@@ -1,8 +1,11 @@
 """Connections: their limit, their end, and what one costs the others."""
 
 import os
+import resource
+import shutil
 import socket
 import struct
+import tempfile
 import threading
 import time
 
@@ -240,3 +243,32 @@ class IdleTest(SystemTest):
             self.assertEqual(Wire(sock).line(), b"END")
         # 0.4 KiB is the promise; pages and the machine's noise allow this for so few.
         self.assertLess(server.rss_bytes() - rss, 800 * 1024 + (1 << 20))
+
+    @ours_only("memcached measured 0.6 KiB")
+    def test_twenty_thousand_of_them_cost_at_most_400_bytes_each(self):
+        warm, spare = 200, 300
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        count = min(20_000, limits[1] - warm - spare) // warm * warm  # as many as a process may have here
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limits[1], limits[1]))
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+        folder = tempfile.mkdtemp(prefix="larder-test-")
+        self.addCleanup(shutil.rmtree, folder, ignore_errors=True)
+        server = self.start("-c", str(count + warm + 50), "-t", "2", unix=os.path.join(folder, "socket"))
+        if server.is_sanitized():
+            self.skipTest("sanitizers take memory of their own")
+
+        def idle(clients):
+            socks = [server.connect() for _ in range(clients)]
+            for sock in socks:
+                self.addCleanup(sock.close)
+                sock.sendall(b"get nosuch\r\n")
+            for sock in socks:
+                self.assertEqual(Wire(sock).line(), b"END")
+
+        idle(warm)
+        before = server.rss_bytes()
+        for _ in range(count // warm):  # few enough at a time for the socket's backlog
+            idle(warm)
+        each = (server.rss_bytes() - before) / count
+        print(f"    {count} clients, {each:.0f} bytes each")
+        self.assertLessEqual(each, 400)
