@@ -35,7 +35,7 @@ void CheckKeys(std::string_view bytes) {
 
 void Play(uint8_t first, std::string_view bytes) {
   CheckKeys(bytes);
-  for (const std::string_view other : {"watch", "stats", "dump"}) {
+  for (const std::string_view other : {"watch", "stats", "dump", "memlimit", "slabs"}) {
     if (bytes.find(other) != std::string_view::npos) return;  // text_fuzz has them
   }
   static Stage& stage = *new Stage(Client::Dialect::kText);  // never freed

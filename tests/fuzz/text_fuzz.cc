@@ -16,8 +16,9 @@ void Play(uint8_t first, std::string_view bytes) {
   if (Repeats(bytes, "stats", 2) || Repeats(bytes, "dump", 2)) return;
   static Stage& stage = *new Stage(Client::Dialect::kText);  // never freed
   const auto has = [bytes](auto word) { return bytes.find(word) != std::string_view::npos; };
+  const bool tells_memory = has("stats") || has("dump") || has("memlimit") || has("slabs");
   // Only watch may know, and does say, what arrived together with it.
-  stage.Play(first, bytes, has("watch") || (has(kSwell) && (has("stats") || has("dump"))));
+  stage.Play(first, bytes, has("watch") || (has(kSwell) && tells_memory));
 }
 
 }  // namespace

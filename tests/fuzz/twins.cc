@@ -11,6 +11,7 @@ namespace {
 
 constexpr unsigned kAges = 2048;  // after so many inputs
 constexpr unsigned kFlushes = 4 * kAges;
+constexpr unsigned kRoomyLife = 512;  // so many inputs do not fill it
 
 // Large values are of several pieces, and soon too large.
 StoreOptions WithMemory(uint64_t bytes, bool evict) {
@@ -57,15 +58,8 @@ void Twins::Age() {
   test::Age(cut_);
 }
 
-void Twins::Flush() {
-  for (World* world : {&whole_, &cut_}) (void)Client(*world).Ask("flush_all\r\n");
-}
-
 Stage::Stage(Client::Dialect dialect)
-    : dialect_(dialect),
-      small_(dialect, Tiny()),
-      roomy_(dialect, Roomy()),
-      full_(WithMemory(8 << 20, false)) {
+    : dialect_(dialect), small_(dialect, Tiny()), full_(WithMemory(8 << 20, false)) {
   full_.session_options.shutdown_enabled = true;
   full_.context.keys = full_.store.hot_keys().NewSketch();
   full_.host.connections = {{7, "tcp:127.0.0.1:4711", "tcp:127.0.0.1:11211", "conn_read", 1}};
@@ -82,13 +76,14 @@ void Stage::Play(uint8_t first, std::string_view bytes, bool alone) {
   const size_t piece = (1U + (first & (kAlone - 1))) * (is_large ? kLargePiece : 1);
   if (is_alone) {
     PlayAlone(swollen, piece);
+  } else if (is_large) {
+    if (roomy_played_++ % kRoomyLife == 0) roomy_.emplace(dialect_, Roomy());
+    roomy_->Play(swollen, piece);
   } else {
-    (is_large ? roomy_ : small_).Play(swollen, piece);
+    small_.Play(swollen, piece);
   }
   if (++played_ % kAges != 0) return;
   small_.Age();
-  roomy_.Flush();
-  roomy_.Age();
   if (played_ % kFlushes == 0) (void)Client(full_).Ask("flush_all\r\n");
   Age(full_);
 }

@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -27,8 +28,6 @@ class Twins {
   // One client's whole conversation.  Aborts when the two hear different answers.
   void Play(std::string_view bytes, size_t piece);
   void Age();
-  // Forgets all items.
-  void Flush();
 
  private:
   const Client::Dialect dialect_;
@@ -52,8 +51,11 @@ class Stage {
 
   const Client::Dialect dialect_;
   Twins small_;
-  Twins roomy_;  // for large values: how soon their memory is free depends on the pieces
-  World full_;   // it evicts nothing, and has no twin
+  // For large values: how soon their memory is free depends on the pieces, so there is always
+  // enough of it, and often all of it.
+  std::optional<Twins> roomy_;
+  unsigned roomy_played_ = 0;
+  World full_;  // it evicts nothing, and has no twin
   std::string heard_;
   unsigned played_ = 0;
 };
