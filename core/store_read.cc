@@ -75,8 +75,8 @@ TimeMs ValueView::IdleMs(TimeMs now) const {
   return std::min(now, age * Ticks::kMs + Ticks::kMs - 1);
 }
 
-ReadResult Store::ReadWith(OpContext& ctx, const Key& key, const ReadOptions& options, Visit visit,
-                           void* arg) {
+[[gnu::flatten]] ReadResult Store::ReadWith(OpContext& ctx, const Key& key,
+                                            const ReadOptions& options, Visit visit, void* arg) {
   const ReadResult result = impl_->Read(ctx, key, options, visit, arg);
   if (PrefixTable* table = ctx.stats->prefixes()) [[unlikely]] {
     table->CountGet(key.bytes, result == ReadResult::kHit);

@@ -3,6 +3,8 @@
 #include <array>
 #include <cstdlib>
 
+#include "core/base/bytes.h"
+
 namespace larder::memcache {
 namespace {
 
@@ -21,7 +23,11 @@ class CommandTable {
     if (name.size() < 2 || name.size() > kLongestName) return nullptr;
     for (size_t slot = Slot(name);; slot = (slot + 1) % kSlots) {
       const CommandSpec* spec = slots_[slot];
-      if (spec == nullptr || spec->name == name) return spec;
+      if (spec == nullptr) return spec;
+      if (spec->name.size() == name.size() &&
+          SameBytes(spec->name.data(), name.data(), name.size())) {
+        return spec;
+      }
     }
   }
 

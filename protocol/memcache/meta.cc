@@ -12,8 +12,8 @@ namespace larder::memcache {
 namespace {
 
 constexpr size_t kNameAndKey = 2;
-constexpr std::string_view kGetLetters = "ckOfhlst";
-constexpr std::string_view kCountLetters = "ckOt";
+constexpr MetaLetters kGetLetters = MetaLettersOf("ckOfhlst");
+constexpr MetaLetters kCountLetters = MetaLettersOf("ckOt");
 
 Deadline DeadlineIn(const CommandContext& ctx, int64_t exptime) {
   return DeadlineOf(exptime, ctx.op.now, ctx.store.clock());
@@ -48,12 +48,12 @@ void WriteItem(CommandContext& ctx, const MetaFlags& flags, const ValueView& ite
   WriteMetaFlags(reply, flags, kGetLetters,
                  {.key = item.key(),
                   .binary_key = item.binary_key(),
-                  .cas = item.cas(),
-                  .deadline = item.deadline(),
+                  .cas = flags.has('c') ? item.cas() : 0,
+                  .deadline = flags.has('t') ? item.deadline() : kNever,
                   .size = item.size,
                   .client_flags = item.flags,
                   .was_fetched = item.was_fetched(),
-                  .idle_ms = item.IdleMs(ctx.op.now)},
+                  .idle_ms = flags.has('l') ? item.IdleMs(ctx.op.now) : 0},
                  ctx.op.now);
   if (item.token_sent()) reply.Text(" Z");
   if (item.stale()) reply.Text(" X");

@@ -9,7 +9,7 @@ namespace larder::memcache {
 namespace {
 
 constexpr size_t kMaxOpaque = 31;
-constexpr std::string_view kKnown = "bcCDEfFhIJklLMNOPqRstTuvx";
+constexpr MetaLetters kKnown = MetaLettersOf("bcCDEfFhIJklLMNOPqRstTuvx");
 
 constexpr bool IsLetterOrDigit(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
@@ -26,10 +26,13 @@ std::string_view Set(Number& to, const std::optional<Number>& value,
 }  // namespace
 
 std::string_view MetaFlags::Parse(std::string_view args, size_t words_before) {
-  // How many there are is looked at before what they are.
-  size_t words = words_before;
-  for (std::string_view rest = args; !NextWord(rest).empty();) {
-    if (++words > kMaxWords) return kTooManyFlags;
+  words_ = args;
+  // How many there are is looked at before what they are; unless there cannot be too many.
+  if (words_before + (args.size() + 1) / 2 > kMaxWords) {
+    size_t words = words_before;
+    for (std::string_view rest = args; !NextWord(rest).empty();) {
+      if (++words > kMaxWords) return kTooManyFlags;
+    }
   }
   for (std::string_view word = NextWord(args); !word.empty(); word = NextWord(args)) {
     if (const std::string_view error = Add(word); !error.empty()) return error;
@@ -40,12 +43,10 @@ std::string_view MetaFlags::Parse(std::string_view args, size_t words_before) {
 std::string_view MetaFlags::Add(std::string_view word) {
   const char letter = word.front();
   if (!IsLetterOrDigit(letter)) return kBadFormat;
-  if (kKnown.find(letter) == std::string_view::npos) return kInvalidFlag;
+  if (letter < 'A' || (kKnown & MetaLetter(letter)) == 0) return kInvalidFlag;
   if (has(letter)) return kDuplicateFlag;
-  seen_ |= Bit(letter);
-  const std::string_view argument = word.substr(1);
-  flags_[count_++] = {letter, argument};
-  return ReadArgument(letter, argument);
+  seen_ |= MetaLetter(letter);
+  return ReadArgument(letter, word.substr(1));
 }
 
 std::string_view MetaFlags::ReadArgument(char letter, std::string_view argument) {
@@ -85,11 +86,12 @@ void WriteKey(ReplyWriter& reply, const MetaFacts& facts) {
   reply.Text(" b");
 }
 
-void WriteFlag(ReplyWriter& reply, const MetaFlag& flag, const MetaFacts& facts, TimeMs now) {
-  reply.Text({&flag.letter, 1});
-  switch (flag.letter) {
+// `flag` as it was sent: its letter, and its argument.
+void WriteFlag(ReplyWriter& reply, std::string_view flag, const MetaFacts& facts, TimeMs now) {
+  reply.Text(flag.substr(0, 1));
+  switch (flag.front()) {
     case 'O':
-      return reply.Text(flag.argument);
+      return reply.Text(flag.substr(1));
     case 'k':
       return WriteKey(reply, facts);
     case 'c':
@@ -112,10 +114,12 @@ void WriteFlag(ReplyWriter& reply, const MetaFlag& flag, const MetaFacts& facts,
 
 }  // namespace
 
-void WriteMetaFlags(ReplyWriter& reply, const MetaFlags& flags, std::string_view letters,
+void WriteMetaFlags(ReplyWriter& reply, const MetaFlags& flags, MetaLetters letters,
                     const MetaFacts& facts, TimeMs now) {
-  for (const MetaFlag& flag : flags.all()) {
-    if (letters.find(flag.letter) == std::string_view::npos) continue;
+  if ((flags.seen() & letters) == 0) return;
+  std::string_view rest = flags.words();
+  for (std::string_view flag = NextWord(rest); !flag.empty(); flag = NextWord(rest)) {
+    if ((letters & MetaLetter(flag.front())) == 0) continue;
     reply.Text(" ");
     WriteFlag(reply, flag, facts, now);
   }

@@ -6,10 +6,8 @@
 
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <optional>
-#include <span>
 #include <string_view>
 
 #include "core/store.h"
@@ -17,10 +15,14 @@
 
 namespace larder::memcache {
 
-struct MetaFlag {
-  char letter;
-  std::string_view argument;
-};
+// A set of letters, 'A' to 'z'.
+using MetaLetters = uint64_t;
+constexpr MetaLetters MetaLetter(char letter) { return uint64_t{1} << (letter - 'A'); }
+constexpr MetaLetters MetaLettersOf(std::string_view letters) {
+  MetaLetters set = 0;
+  for (const char letter : letters) set |= MetaLetter(letter);
+  return set;
+}
 
 // What a line asked for.
 class MetaFlags {
@@ -29,9 +31,10 @@ class MetaFlags {
   // all is well.  `words_before`: words of the line that are not flags, for the limit.
   std::string_view Parse(std::string_view args, size_t words_before);
 
-  [[nodiscard]] bool has(char letter) const { return (seen_ & Bit(letter)) != 0; }
-  // In the order of the request.
-  [[nodiscard]] std::span<const MetaFlag> all() const { return {flags_.data(), count_}; }
+  [[nodiscard]] bool has(char letter) const { return (seen_ & MetaLetter(letter)) != 0; }
+  // The words of the flags, as they were sent; borrowed from the line.
+  [[nodiscard]] std::string_view words() const { return words_; }
+  [[nodiscard]] MetaLetters seen() const { return seen_; }
 
   // Arguments; what they are without their flag is said here.
   [[nodiscard]] int64_t ttl() const { return ttl_; }                     // T
@@ -47,13 +50,11 @@ class MetaFlags {
  private:
   static constexpr size_t kMaxWords = 19;
 
-  // Letters are 'A' to 'z'.
-  static constexpr uint64_t Bit(char letter) { return uint64_t{1} << (letter - 'A'); }
   std::string_view Add(std::string_view word);
   std::string_view ReadArgument(char letter, std::string_view argument);
 
-  uint64_t seen_ = 0;
-  size_t count_ = 0;
+  MetaLetters seen_ = 0;
+  std::string_view words_;
   int64_t ttl_ = 0;
   int64_t create_ttl_ = 0;
   int64_t recache_ = 0;
@@ -63,7 +64,6 @@ class MetaFlags {
   uint64_t initial_ = 0;
   uint32_t client_flags_ = 0;
   std::string_view mode_;
-  std::array<MetaFlag, kMaxWords> flags_;
 };
 
 // What an answer can tell; a command sets what its letters need.
@@ -79,10 +79,10 @@ struct MetaFacts {
 };
 
 // Which letters a command answers.
-inline constexpr std::string_view kEchoLetters = "kO";
+inline constexpr MetaLetters kEchoLetters = MetaLettersOf("kO");
 
 // Appends " " and the answer of each flag that is among `letters`.
-void WriteMetaFlags(ReplyWriter& reply, const MetaFlags& flags, std::string_view letters,
+void WriteMetaFlags(ReplyWriter& reply, const MetaFlags& flags, MetaLetters letters,
                     const MetaFacts& facts, TimeMs now);
 
 }  // namespace larder::memcache

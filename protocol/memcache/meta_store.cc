@@ -10,7 +10,7 @@ namespace larder::memcache {
 namespace {
 
 constexpr size_t kNameKeyAndLength = 3;
-constexpr std::string_view kStoreLetters = "ckOs";
+constexpr MetaLetters kStoreLetters = MetaLettersOf("ckOs");
 
 std::optional<StoreMode> ModeOf(const MetaFlags& flags) {
   if (!flags.has('M')) return StoreMode::kSet;
