@@ -102,6 +102,7 @@ Handle Store::Impl::Allocate(OpContext& ctx, size_t class_id) {
     bool freed = false;
     if (const Handle chunk = EvictOne(ctx, slab_class, &freed)) return chunk;
     if (freed || StealPage(ctx, class_id, /*must=*/true)) continue;
+    if (pool_.backed_pages() == 0) break;  // and none can be had: there is nothing to wait for
     if (round < kRoundsBeforeSleep) {
       sched_yield();
     } else {

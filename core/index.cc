@@ -85,12 +85,13 @@ uint32_t IndexStripe::AllocateOverflow() {
   if (overflow_fresh_ % kPerPage == 0 && !TakeRoomFor(overflow_ + overflow_fresh_, kPerPage)) {
     return 0;
   }
+  Empty(overflow_[overflow_fresh_]);  // a file may have left anything there
   return ++overflow_fresh_;
 }
 
 void IndexStripe::FreeOverflow(uint32_t link) {
   Bucket& bucket = overflow_[link - 1];
-  for (auto& tags : bucket.tags) tags.store(0, std::memory_order_relaxed);
+  Empty(bucket);
   bucket.overflow.store(overflow_free_, std::memory_order_relaxed);
   overflow_free_ = link;
 }
@@ -99,6 +100,7 @@ void IndexStripe::StartGrowing() {
   const uint32_t settled = settled_.load(std::memory_order_relaxed);
   const uint32_t target = std::min(capacity_, settled + settled / 2);
   if (target <= settled || !TakeRoomFor(buckets_ + settled, target - settled)) return;
+  for (uint32_t at = settled; file_ != nullptr && at < target; ++at) Empty(buckets_[at]);
   target_.store(target, std::memory_order_relaxed);
   frontier_.store(target, std::memory_order_relaxed);
 }

@@ -178,6 +178,10 @@ class IndexStripe {
   [[nodiscard]] bool TakeRoomFor(const Bucket* first, size_t count) const {
     return file_ == nullptr || count == 0 || file_->TakeRoom(first, count * kBucketBytes);
   }
+  static void Empty(Bucket& bucket) {
+    for (auto& tags : bucket.tags) tags.store(0, std::memory_order_relaxed);
+    bucket.overflow.store(0, std::memory_order_relaxed);
+  }
 
   Bucket* buckets_ = nullptr;
   Bucket* overflow_ = nullptr;

@@ -341,6 +341,7 @@ void Store::Impl::RunPageMover(OpContext& ctx) {
   }
   pool_.ReleaseExcess();
   pool_.JoinPages();
+  pool_.LookForRoom();
   const TimeMs hunger = last_hunger_.load(std::memory_order_relaxed);
   const TimeMs minded = kHungerMs * tuning_.automove_window.load(std::memory_order_relaxed);
   const bool hungry = hunger != 0 && ctx.now < hunger + minded;

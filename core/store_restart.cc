@@ -447,6 +447,8 @@ const char* Restorer::CheckItem(const Item& item, size_t room, size_t* bytes) co
   const size_t front = Item::kHeaderBytes + item.key_bytes() +
                        Item::OptionBytes(static_cast<uint16_t>(bits & kOptionMask));
   if ((bits & kLarge) == 0) {
+    // Readers tell a large value by its length.
+    if (item.small_value().size() > kLargeValueBytes) return "an item's length";
     *bytes = front + item.small_value().size();
     return *bytes > room ? "an item longer than its chunk" : nullptr;
   }

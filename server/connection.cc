@@ -62,8 +62,9 @@ Connection::Next Connection::Turn() {
   if (held_ != nullptr && held_->reply != nullptr) worker_.Unpark(std::move(held_->reply));
   const Next next = Advance();
   if (next == Next::kWrite) {
-    held().reply = worker_.Park();
-    held_->reply->MarkStuck();
+    Held& mine = held();
+    mine.reply = worker_.Park();
+    mine.reply->MarkStuck();
   } else if (held_ != nullptr && held_->input_bytes == 0 && !is_tls_) {
     held_.reset();
   }

@@ -2,7 +2,6 @@
 
 #pragma once
 
-#include <algorithm>
 #include <array>
 #include <charconv>
 #include <concepts>
@@ -47,10 +46,7 @@ class Digits {
   Digits& operator=(const Digits&) = delete;
 
   // Borrowed from this.
-  // The bound tells the compiler what it cannot see.
-  [[nodiscard]] std::string_view text() const {
-    return {text_.data(), std::min(size_, kMaxDecimal)};
-  }
+  [[nodiscard]] std::string_view text() const { return {text_.data(), size_}; }
 
  private:
   std::array<char, kMaxDecimal> text_;

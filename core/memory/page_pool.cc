@@ -126,6 +126,11 @@ bool PagePool::Adopt(const std::vector<PageIndex>& used, bool has_holes) {
   return true;
 }
 
+void PagePool::LookForRoom() {
+  if (room_bytes_.load(std::memory_order_relaxed) == UINT64_MAX || !HasRoom()) return;
+  room_bytes_.store(UINT64_MAX, std::memory_order_relaxed);
+}
+
 PagePool::~PagePool() { munmap(mapping_, mapping_bytes_); }
 
 size_t PagePool::LimitPages() const {

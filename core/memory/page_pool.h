@@ -85,6 +85,8 @@ class PagePool {
   [[nodiscard]] size_t free_pages() const { return free_count_.load(std::memory_order_relaxed); }
   // How many pages the classes hold above the limit: so many must be taken from them.
   [[nodiscard]] size_t ExcessPages() const;
+  // Where the file system was found full: whether it still is.
+  void LookForRoom();
   // Gives free pages above the limit back to the system.
   void ReleaseExcess() ABSL_LOCKS_EXCLUDED(mutex_);
   // With a file: has the system lay some more of the pages in use out as its own huge pages, if it

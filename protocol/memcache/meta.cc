@@ -151,10 +151,9 @@ Outcome MetaDelete(CommandContext& ctx, const Frame& frame) {
 Outcome AnswerCounter(CommandContext& ctx, const MetaFlags& flags, const Key& key,
                       const CounterAnswer& answer) {
   if (flags.has('q')) return Outcome::kDone;
-  const Digits digits(answer.value);
   ReplyWriter reply(ctx.out);
   reply.Text(flags.has('v') ? "VA " : "HD");
-  if (flags.has('v')) reply.Number(digits.text().size());
+  if (flags.has('v')) reply.Number(Digits(answer.value).text().size());
   WriteMetaFlags(reply, flags, kCountLetters,
                  {.key = key.bytes,
                   .binary_key = flags.has('b'),
@@ -163,7 +162,7 @@ Outcome AnswerCounter(CommandContext& ctx, const MetaFlags& flags, const Key& ke
                  ctx.op.now);
   reply.Text(kCrlf);
   if (flags.has('v')) {
-    reply.Text(digits.text());
+    reply.Number(answer.value);
     reply.Text(kCrlf);
   }
   reply.Done();

@@ -1,6 +1,7 @@
 // Memory files that were damaged, and such as were made to lie.
 
 #include <catch2/catch.hpp>
+#include <cstring>
 #include <random>
 #include <string>
 #include <utility>
@@ -291,6 +292,59 @@ TEST_CASE("a queue with a ring apart from it is refused or harmless", "[core][re
     }
   }
   life.store->CheckInvariants();
+}
+
+TEST_CASE("what lies behind the index in use is not believed", "[core][restart]") {
+  const Folder folder;
+  SaveSample(folder);
+  SavedFile file(folder);
+  constexpr uint32_t kTags = 0x07070707;
+  constexpr Handle kNowhere = 0xfffffff0;
+  for (size_t i = 0; i < file.saved.stripes.size(); ++i) {
+    const IndexStripe::Layout& layout = file.saved.stripes[i].index;
+    for (IndexStripe::Bucket* behind :
+         {file.Buckets(i) + layout.target,
+          file.Buckets(i, /*overflow=*/true) + layout.overflow_fresh}) {
+      for (auto& tags : behind->tags) tags = kTags;
+      for (auto& handle : behind->handles) handle = kNowhere;
+      behind->overflow = kNowhere;
+    }
+  }
+  file.Write(folder);
+  Life life(folder);
+  REQUIRE(life.outcome() == Outcome::kRestored);
+  for (int i = 0; i < 60'000; ++i) life.Put("n" + std::to_string(i), "v");
+  life.store->CheckInvariants();
+}
+
+TEST_CASE("a small item as long as a large one is refused", "[core][restart]") {
+  const Folder folder;
+  {
+    Life life(folder);
+    REQUIRE(life.Put("key", std::string(kLargeValueBytes, 'v')) == StoreResult::kStored);
+    CHECK(life.Save() == 1);
+  }
+  SavedFile file(folder);
+  constexpr size_t kValueBytesAt = 14;  // of an item, see core/item.h
+  bool is_found = false;
+  for (const SavedPage& page : file.saved.pages) {
+    const size_t chunk_bytes = file.saved.chunk_sizes[page.class_id - 1];
+    for (size_t i = 0; i < page.fresh; ++i) {
+      char* const chunk = file.bytes.data() + page.page * kPageBytes + i * chunk_bytes;
+      uint16_t value_bytes = 0;
+      std::memcpy(&value_bytes, chunk + kValueBytesAt, sizeof value_bytes);
+      if (value_bytes != kLargeValueBytes) continue;
+      ++value_bytes;
+      std::memcpy(chunk + kValueBytesAt, &value_bytes, sizeof value_bytes);
+      is_found = true;
+    }
+  }
+  REQUIRE(is_found);
+  file.Seal();
+  file.Write(folder);
+  const Life life(folder);
+  CHECK(life.outcome() == Outcome::kRefused);
+  CHECK(life.refusal().find("an item's length") != std::string::npos);
 }
 
 }  // namespace
