@@ -85,7 +85,9 @@ uint32_t IndexStripe::AllocateOverflow() {
   if (overflow_fresh_ % kPerPage == 0 && !TakeRoomFor(overflow_ + overflow_fresh_, kPerPage)) {
     return 0;
   }
-  Empty(overflow_[overflow_fresh_]);  // a file may have left anything there
+  // A file may have left anything there.
+  // NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): what has a capacity has the buckets
+  Empty(overflow_[overflow_fresh_]);
   return ++overflow_fresh_;
 }
 
