@@ -86,7 +86,27 @@ Handle Store::Impl::TryAllocate(OpContext& ctx, size_t class_id, Stripe* held) {
   return EvictHeld(ctx, slab_class, held);
 }
 
-Handle Store::Impl::Allocate(OpContext& ctx, size_t class_id) {
+// Where every page holds what cannot move, a class without chunks gets no page: the nearest class
+// that has one to spare must do.
+Handle Store::Impl::Borrow(OpContext& ctx, size_t class_id, size_t least_id, bool* freed) {
+  const auto from = [&](size_t id) {
+    if (!classes_[id].has_pages()) return kNoChunk;
+    {
+      ClassLock lock(classes_[id].mutex());
+      if (const Handle chunk = classes_[id].PopFree()) return chunk;
+    }
+    return EvictOne(ctx, classes_[id], freed);
+  };
+  Handle chunk = kNoChunk;
+  for (size_t id = class_id + 1; id <= sizes_.count() && chunk == kNoChunk && !*freed; ++id) {
+    chunk = from(id);
+  }
+  for (size_t id = class_id; id > least_id && chunk == kNoChunk && !*freed;) chunk = from(--id);
+  return chunk;
+}
+
+Handle Store::Impl::Allocate(OpContext& ctx, size_t class_id, size_t least_id) {
+  least_id = std::min(least_id, class_id);
   class_id = SettleClass(class_id);
   SlabClass& slab_class = classes_[class_id];
   for (unsigned round = 0; round < kAllocateRounds; ++round) {
@@ -102,6 +122,8 @@ Handle Store::Impl::Allocate(OpContext& ctx, size_t class_id) {
     bool freed = false;
     if (const Handle chunk = EvictOne(ctx, slab_class, &freed)) return chunk;
     if (freed || StealPage(ctx, class_id, /*must=*/true)) continue;
+    if (const Handle chunk = Borrow(ctx, class_id, least_id, &freed)) return chunk;
+    if (freed) continue;
     if (pool_.backed_pages() == 0) break;  // and none can be had: there is nothing to wait for
     if (round < kRoundsBeforeSleep) {
       sched_yield();

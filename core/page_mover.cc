@@ -109,7 +109,7 @@ bool Store::Impl::TakePage(OpContext& ctx, const Donor& donor, PageIndex* page) 
       ClassLock lock(slab_class.mutex());
       if (!slab_class.StartDraining(candidate)) continue;
     }
-    Evacuate(ctx, slab_class, candidate);
+    if (CanMove(slab_class, candidate)) Evacuate(ctx, slab_class, candidate);
     ClassLock lock(slab_class.mutex());
     if (slab_class.FinishDraining(candidate)) {
       *page = candidate;
@@ -147,6 +147,27 @@ bool Store::Impl::StealPage(OpContext& ctx, size_t class_id, bool must) {
   hungry_class_.store(class_id, std::memory_order_relaxed);
   ClassLock lock(classes_[class_id].mutex());
   classes_[class_id].AddPage(page);
+  return true;
+}
+
+// False: it holds a piece of an upload on its way, or of a value being sent, so that emptying the
+// rest would be in vain.  Both may change at any moment.
+bool Store::Impl::CanMove(SlabClass& donor, PageIndex page) {
+  size_t chunks = 0;
+  {
+    ClassLock lock(donor.mutex());
+    chunks = pages_[page].fresh;
+  }
+  for (size_t i = 0; i < chunks; ++i) {
+    auto* piece = reinterpret_cast<Piece*>(space().PageAddress(page) + i * donor.chunk_bytes());
+    if ((piece->bits.load(std::memory_order_acquire) & kPiece) == 0) continue;
+    Stripe& stripe = StripeOf(piece->hash);
+    StripeLock lock(stripe.mutex);
+    const IndexStripe::Slot slot = FindHandle(stripe, piece->hash, piece->owner);
+    if (!slot) return false;
+    const Item* item = ItemAt(slot.handle());
+    if (item->has(kLarge) && item->large()->refs.load(std::memory_order_relaxed) > 1) return false;
+  }
   return true;
 }
 

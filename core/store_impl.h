@@ -109,8 +109,10 @@ class Store::Impl {
 
   // --- Memory (allocation.cc) ---
   // A chunk of the class, at whatever price in evictions; kNoChunk: -M, or all memory is pinned.
+  // Where that class can have none it is a larger class's, or a smaller one's down to `least_id`.
   // REQUIRES: no lock held.
-  Handle Allocate(OpContext& ctx, size_t class_id);
+  Handle Allocate(OpContext& ctx, size_t class_id, size_t least_id = kMaxClasses);
+  Handle Borrow(OpContext& ctx, size_t class_id, size_t least_id, bool* freed);
   // The same with the lock of `held` held: only what can be had without waiting.
   Handle TryAllocate(OpContext& ctx, size_t class_id, Stripe* held);
   void Free(Handle chunk);
@@ -359,6 +361,7 @@ class Store::Impl {
   PageIndex PickPage(SlabClass& donor, bool fragmented, unsigned attempt);
   bool TakePage(OpContext& ctx, const Donor& donor, PageIndex* page)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mover_mutex_);
+  bool CanMove(SlabClass& donor, PageIndex page);
   void Evacuate(OpContext& ctx, SlabClass& donor, PageIndex page);
   void EvacuateItem(OpContext& ctx, SlabClass& donor, Handle handle);
   void EvacuatePiece(OpContext& ctx, SlabClass& donor, Handle handle);

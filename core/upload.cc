@@ -9,6 +9,11 @@
 #include "core/store_impl.h"
 
 namespace larder {
+namespace {
+
+constexpr size_t kLeastPiece = 4096;  // where no larger one is to be had
+
+}  // namespace
 
 bool UploadGate::Enter(uint64_t bytes, uint64_t budget, TimeMs now) {
   uint64_t inside = inside_.load(std::memory_order_relaxed);
@@ -110,12 +115,13 @@ class UploadImpl final : public Upload {
   void AddPiece(OpContext& ctx) {
     const size_t left = value_bytes_ - received_;
     const size_t largest = impl_.sizes_.largest();
-    const size_t bytes = std::min(left + sizeof(Piece), largest);
-    const Handle handle = impl_.Allocate(ctx, impl_.ClassFor(bytes));
+    size_t bytes = std::min(left + sizeof(Piece), largest);
+    const Handle handle = impl_.Allocate(ctx, impl_.ClassFor(bytes), impl_.ClassFor(kLeastPiece));
     if (handle == kNoChunk) {
       failed_ = true;
       return;
     }
+    bytes = std::min(bytes, impl_.ClassOf(handle).chunk_bytes());
     auto* piece = impl_.space().At<Piece>(handle);
     piece->next = kNoChunk;
     piece->owner = kNoChunk;

@@ -472,6 +472,42 @@ TEST_CASE("uploads beyond half the memory have to wait", "[core][store][upload]"
   CHECK(f.store.BeginUpload(f.ctx, request, 1000000, &upload) == UploadRefusal::kNone);
 }
 
+// Uploads on their way can neither be moved nor evicted; here each page holds a piece of one.
+TEST_CASE("a class finds room among the pieces of unfinished uploads", "[core][store][upload]") {
+  StoreOptions options = Quiet();
+  options.memory_bytes = 16 << 20;
+  Fixture f(options);
+  const auto begin = [&](const std::string& key, size_t size) {
+    std::unique_ptr<Upload> upload;
+    REQUIRE(f.store.BeginUpload(f.ctx, {.key = f.store.MakeKey(key)}, size, &upload) ==
+            UploadRefusal::kNone);
+    return upload;
+  };
+  std::vector<std::unique_ptr<Upload>> unfinished;
+  size_t pieces = 0;
+  for (int i = 0; i < 100; ++i) {
+    std::unique_ptr<Upload> filler = begin("filler" + std::to_string(i), 917'000);
+    while (!filler->complete()) {
+      const auto room = filler->Buffer(f.ctx);
+      REQUIRE_FALSE(room.empty());
+      std::fill_n(room.begin(), room.size(), 'f');
+      filler->Advance(room.size());
+      if (++pieces % 4 != 0 || unfinished.size() == 64) continue;
+      unfinished.push_back(begin("unfinished" + std::to_string(pieces), 70'000));
+      REQUIRE_FALSE(unfinished.back()->Buffer(f.ctx).empty());
+    }
+    REQUIRE(f.store.FinishUpload(f.ctx, std::move(filler)) == StoreResult::kStored);
+  }
+  for (const size_t bytes :
+       std::initializer_list<size_t>{10, 1000, 5000, 10'000, 20'000, 60'000, 200'000}) {
+    CAPTURE(bytes);
+    CHECK(f.Put("new", std::string(bytes, 'n')) == StoreResult::kStored);
+    CHECK((f.Get("new") == std::string(bytes, 'n')));  // in brackets: not to be printed
+  }
+  CHECK(f.Count(ClassCounter::outofmemory) == 0);
+  f.store.CheckInvariants();
+}
+
 TEST_CASE("random operations agree with a map", "[core][store][model]") {
   const auto seed = GENERATE(take(4, random(1, 1000000)));
   CAPTURE(seed);
