@@ -213,6 +213,25 @@ Handle Store::Impl::EvictHeld(OpContext& ctx, SlabClass& slab_class,
   return chunk;
 }
 
+[[gnu::noinline]] bool Store::Impl::EvictBeside(OpContext& ctx, Stripe& stripe, uint64_t hash) {
+  if (!options_.evict) return false;
+  const uint32_t now = Ticks::At(ctx.now);
+  Handle victim = kNoChunk;
+  uint32_t most = 0;
+  stripe.index.VisitPlace(IndexStripe::PlaceIn(hash), [&](Handle handle) {
+    const uint32_t age = Ticks::Age(now, ItemAt(handle)->ticks());
+    if (victim == kNoChunk || age > most) {
+      victim = handle;
+      most = age;
+    }
+  });
+  if (victim == kNoChunk) return false;
+  const uint64_t victim_hash = HashOf(victim);
+  const Handle chunk = Evict(ctx, stripe, victim_hash, FindHandle(stripe, victim_hash, victim));
+  if (chunk != kNoChunk) Free(chunk);
+  return true;
+}
+
 Handle Store::Impl::Evict(OpContext& ctx, Stripe& stripe, uint64_t hash, IndexStripe::Slot slot) {
   const Handle handle = slot.handle();
   Item* item = ItemAt(handle);

@@ -98,6 +98,14 @@ void IndexStripe::FreeOverflow(uint32_t link) {
   overflow_free_ = link;
 }
 
+bool IndexStripe::HasSpareOverflow() {
+  if (overflow_free_ != 0) return true;
+  const uint32_t link = AllocateOverflow();
+  if (link == 0) return false;
+  FreeOverflow(link);
+  return true;
+}
+
 void IndexStripe::StartGrowing() {
   const uint32_t settled = settled_.load(std::memory_order_relaxed);
   const uint32_t target = std::min(capacity_, settled + settled / 2);

@@ -66,9 +66,10 @@ class IndexStripe {
   template <typename Matches>
   [[nodiscard]] Slot Find(uint64_t hash, Matches&& matches) const;
   // Adds an entry.  `hash_of(handle)` recomputes an entry's hash, for growing.
-  // False when the address space is used up (far beyond the memory limit's worth of items).
+  // False: the bucket is full and there is no other to be had, because the address space is used up
+  // (far beyond the memory limit's worth of items) or the file system is.
   template <typename HashOf>
-  bool Insert(uint64_t hash, Handle handle, HashOf&& hash_of);
+  [[nodiscard]] bool Insert(uint64_t hash, Handle handle, HashOf&& hash_of);
   // Takes the entry out.
   void Remove(uint64_t hash, Slot slot);
 
@@ -161,15 +162,18 @@ class IndexStripe {
     return static_cast<uint8_t>(word >> (index % 4 * 8));
   }
   static void SetTag(Bucket& bucket, unsigned index, uint8_t tag);
-  bool Place(Bucket& home, uint8_t tag, Handle handle);
+  [[nodiscard]] bool Place(Bucket& home, uint8_t tag, Handle handle);
   [[nodiscard]] Bucket* Overflow(const Bucket& bucket) const {
     const uint32_t link = bucket.overflow.load(std::memory_order_relaxed);
     return link == 0 ? nullptr : &overflow_[link - 1];
   }
   uint32_t AllocateOverflow();
   void FreeOverflow(uint32_t link);
+  // Whether one is to be had.  That is as many more as a step of growing can need: what leaves an
+  // old bucket has its overflow, and only where two of them meet in a new one is it one too few.
+  bool HasSpareOverflow();
   void StartGrowing();
-  // Lays out one bucket for the new size.
+  // Lays out one bucket for the new size; not while it could run out of overflow buckets.
   template <typename HashOf>
   void GrowStep(HashOf&& hash_of);
   template <typename HashOf>

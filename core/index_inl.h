@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cassert>
 #include <vector>
 
 #include "absl/container/inlined_vector.h"
@@ -140,6 +141,7 @@ bool IndexStripe::Insert(uint64_t hash, Handle handle, HashOf&& hash_of) {
 
 template <typename HashOf>
 void IndexStripe::GrowStep(HashOf&& hash_of) {
+  if (!HasSpareOverflow()) return;
   const uint32_t settled = settled_.load(std::memory_order_relaxed);
   const uint32_t target = target_.load(std::memory_order_relaxed);
   const size_t wanted = frontier_.load(std::memory_order_relaxed) - 1;
@@ -168,7 +170,9 @@ void IndexStripe::MoveUp(size_t source, size_t wanted, HashOf&& hash_of) {
   for (const Handle handle : entries) {
     const uint64_t hash = hash_of(handle);
     const bool moves = Scale(hash, target) == wanted;
-    Place(moves ? buckets_[wanted] : from, TagOf(hash), handle);
+    [[maybe_unused]] const bool has_place =
+        Place(moves ? buckets_[wanted] : from, TagOf(hash), handle);
+    assert(has_place);
   }
 }
 

@@ -62,10 +62,12 @@ bool Store::Impl::Link(OpContext& ctx, Stripe& stripe, uint64_t hash, Handle han
     old.set_handle(handle);
   } else {
     const size_t before = stripe.index.MemoryBytes();
-    if (!stripe.index.Insert(hash, handle, [&](Handle other) { return HashOf(other); })) {
-      return false;
-    }
+    bool has_place = false;
+    do {
+      has_place = stripe.index.Insert(hash, handle, [&](Handle other) { return HashOf(other); });
+    } while (!has_place && EvictBeside(ctx, stripe, hash));
     UpdateIndexCharge(stripe, before);
+    if (!has_place) return false;
   }
   SlabClass& slab_class = LruClassOf(handle);
   {

@@ -335,6 +335,9 @@ class Store::Impl {
   // The item is linked: takes it out, for good.  Its chunk when small, else kNoChunk.
   Handle Evict(OpContext& ctx, Stripe& stripe, uint64_t hash, IndexStripe::Slot slot)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);
+  // The index has no room where `hash` belongs: of the items there, the one used longest ago goes.
+  bool EvictBeside(OpContext& ctx, Stripe& stripe, uint64_t hash)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);
   Handle PickVictim(OpContext& ctx, SlabClass& slab_class, unsigned skip, uint64_t* hash);
   // Which item a class will evict next, most likely: so that it is in the CPU's cache by then.
   struct NextVictim {

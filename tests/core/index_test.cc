@@ -12,13 +12,15 @@ namespace {
 
 // A stripe of its own over entries whose hash the test chooses.
 class Fixture {
+  static constexpr size_t kCapacity = 4096;
+
  public:
-  explicit Fixture(uint32_t start) {
+  explicit Fixture(uint32_t start, size_t overflow_capacity = kCapacity) {
     const size_t bytes = 2 * kCapacity * sizeof(IndexStripe::Bucket);
     memory_ = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     REQUIRE(memory_ != MAP_FAILED);
     auto* buckets = static_cast<IndexStripe::Bucket*>(memory_);
-    index.Init(buckets, kCapacity, buckets + kCapacity, kCapacity, start);
+    index.Init(buckets, kCapacity, buckets + kCapacity, overflow_capacity, start);
   }
   ~Fixture() { munmap(memory_, 2 * kCapacity * sizeof(IndexStripe::Bucket)); }
 
@@ -37,7 +39,6 @@ class Fixture {
   std::map<Handle, uint64_t> hashes;
 
  private:
-  static constexpr size_t kCapacity = 4096;
   void* memory_ = nullptr;
 };
 
@@ -81,6 +82,29 @@ TEST_CASE("equal hashes overflow their bucket and are all found", "[core][index]
     f.Check();
   }
   CHECK(f.index.size() == 0);
+}
+
+TEST_CASE("an index that has run out of overflow buckets loses nothing by growing",
+          "[core][index]") {
+  const size_t overflow_capacity = GENERATE(0U, 1U, 3U);
+  CAPTURE(overflow_capacity);
+  Fixture f(2, overflow_capacity);
+  // Of the three buckets that two grow to, the middle one gets the end of one and the start of the
+  // other.
+  const auto at = [](double place) { return static_cast<uint64_t>(place * 0x1p32) << 32; };
+  size_t refused = 0;
+  for (Handle handle = 1; handle <= 200; ++handle) {
+    f.hashes[handle] = at(handle % 2 == 0 ? 0.4 : 0.6);
+    if (!f.index.Insert(f.hashes[handle], handle,
+                        [&](Handle other) { return f.hashes.at(other); })) {
+      f.hashes.erase(handle);
+      ++refused;
+    }
+    f.Check();
+    for (const auto& [held, hash] : f.hashes) REQUIRE(f.Find(held));
+  }
+  CHECK(refused > 0);
+  CHECK(f.hashes.size() >= 24 + overflow_capacity * IndexStripe::kSlots - 12);
 }
 
 TEST_CASE("an insert moves at most one bucket of a growing index", "[core][index]") {
