@@ -11,6 +11,7 @@
 
 #include "server/argv.h"
 #include "server/endpoint.h"
+#include "server/numbers.h"
 #include "server/option_table.h"
 
 namespace larder::server {
@@ -63,27 +64,10 @@ const OptionRow* FindOption(std::string_view name) {
   return nullptr;
 }
 
-const SuboptionRow* FindSuboption(std::string_view name) {
+const SuboptionRow* FindDashedSuboption(std::string_view name) {
   std::string wanted(name);
   std::replace(wanted.begin(), wanted.end(), '-', '_');
-  for (const SuboptionRow& row : SuboptionRows()) {
-    if (row.name == wanted) return &row;
-  }
-  return nullptr;
-}
-
-std::optional<bool> ParseSwitch(std::string_view value) {
-  for (const std::string_view yes : {"", "yes", "on", "true", "1"}) {
-    if (value == yes) return true;
-  }
-  for (const std::string_view no : {"no", "off", "false", "0"}) {
-    if (value == no) return false;
-  }
-  return std::nullopt;
-}
-
-Refusal NotASwitch(std::string_view name, std::string_view value) {
-  return {kExitUsage, std::string(name) + ": it is yes or no, not '" + std::string(value) + "'"};
+  return FindSuboption(wanted);
 }
 
 // The service manager's business, and not to be changed behind its back.
@@ -100,33 +84,12 @@ Refusal ApplyOption(const OptionRow& row, std::string_view value, Options& optio
     return row.apply(options, value);
   }
   const auto on = ParseSwitch(value);
-  if (!on) return NotASwitch(row.name, value);
+  if (!on) return {kExitUsage, NotASwitch(row.name, value)};
   if (row.name == "daemon") {
     if (*on) NoDaemonHere(options);
     return {};
   }
   return row.apply(options, *on ? std::string_view() : kSwitchedOff);
-}
-
-Refusal ApplySuboption(const SuboptionRow& row, std::string_view value, Options& options) {
-  if (row.value == SuboptionValue::kRequired && value.empty()) {
-    return {kExitUsage, std::string(row.name) + ": it needs a value"};
-  }
-  using Value = SuboptionValue;
-  if (row.value == Value::kRequired || row.value == Value::kOptional) {
-    return row.apply(options, row, value);
-  }
-  const auto on = ParseSwitch(value);
-  if (!on) return NotASwitch(row.name, value);
-  if (*on) return row.apply(options, row, {});
-  if (row.value == Value::kSwitch) return row.apply(options, row, kSwitchedOff);
-  // Off: its opposite, if it has one; otherwise it is off already.
-  constexpr std::string_view kNo = "no_";
-  const SuboptionRow* opposite = row.name.starts_with(kNo)
-                                     ? FindSuboption(row.name.substr(kNo.size()))
-                                     : FindSuboption(std::string(kNo) + std::string(row.name));
-  if (opposite == nullptr || opposite->value == Value::kRequired) return {};
-  return opposite->apply(options, *opposite, {});
 }
 
 // `name = value`, `name value`, `name`.
@@ -137,7 +100,9 @@ Refusal ApplyNamed(std::string_view line, Options& options) {
   if (value.starts_with('=')) value = Trimmed(value.substr(1));
   value = Unquoted(value);
   if (const OptionRow* row = FindOption(name)) return ApplyOption(*row, value, options);
-  if (const SuboptionRow* row = FindSuboption(name)) return ApplySuboption(*row, value, options);
+  if (const SuboptionRow* row = FindDashedSuboption(name)) {
+    return ApplySuboption(options, *row, value);
+  }
   if (name == "logfile") {
     options.warnings.emplace_back(
         "logfile: ignored, the service manager keeps the log; use log = " + std::string(value));

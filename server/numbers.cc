@@ -62,6 +62,16 @@ std::optional<uint64_t> ParseBytes(std::string_view text, uint64_t unit) {
   return value * unit;
 }
 
+std::optional<bool> ParseSwitch(std::string_view value) {
+  for (const std::string_view yes : {"", "yes", "on", "true", "1"}) {
+    if (value == yes) return true;
+  }
+  for (const std::string_view no : {"no", "off", "false", "0"}) {
+    if (value == no) return false;
+  }
+  return std::nullopt;
+}
+
 std::string NotANumber(std::string_view what, std::string_view text) {
   const std::string line = std::string(what) + ": '" + std::string(text) + "'";
   int64_t value = 0;
@@ -70,6 +80,10 @@ std::string NotANumber(std::string_view what, std::string_view text) {
   if (end == last && end != text.data()) return line + " is out of range";
   if (error != std::errc()) return line + " is not a number";
   return line + " is not a number; did you mean " + std::to_string(value) + "?";
+}
+
+std::string NotASwitch(std::string_view what, std::string_view text) {
+  return std::string(what) + ": it is yes or no, not '" + std::string(text) + "'";
 }
 
 }  // namespace larder::server

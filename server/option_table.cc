@@ -65,13 +65,16 @@ Refusal SetUnixMode(Options& options, std::string_view text) {
 }
 
 Refusal AddListen(Options& options, std::string_view text) {
+  const size_t before = options.listen.size();
   while (true) {
     const size_t cut = text.find_first_of(",;");
     const std::string_view one = text.substr(0, cut);
     if (!one.empty()) options.listen.emplace_back(one);
-    if (cut == std::string_view::npos) return {};
+    if (cut == std::string_view::npos) break;
     text.remove_prefix(cut + 1);
   }
+  if (options.listen.size() == before) return Usage("-l: an address is missing; * means all");
+  return {};
 }
 
 Refusal SetBacklog(Options& options, std::string_view text) {

@@ -47,7 +47,8 @@ struct OptionRow {
 
 [[nodiscard]] std::span<const OptionRow> OptionRows();
 
-// kSwitch has no value either, but kSwitchedOff; kNone may have an opposite of its own, no_<name>.
+// What apply() gets: always a value, perhaps one, or nothing, where kSwitch also gets kSwitchedOff.
+// The opposite of kNone is a row of its own, no_<name>, if there is one.
 enum class SuboptionValue : uint8_t { kNone, kSwitch, kRequired, kOptional };
 
 struct SuboptionRow {
@@ -59,6 +60,11 @@ struct SuboptionRow {
 };
 
 [[nodiscard]] std::span<const SuboptionRow> SuboptionRows();
+// Null: there is none of that name.
+[[nodiscard]] const SuboptionRow* FindSuboption(std::string_view name);
+// Applies one occurrence; `value` is as typed, empty for none.
+[[nodiscard]] Refusal ApplySuboption(Options& options, const SuboptionRow& row,
+                                     std::string_view value);
 
 // Applies one -o argument, "a,b=c".
 [[nodiscard]] Refusal ApplySuboptions(Options& options, std::string_view text);

@@ -1,6 +1,8 @@
 // server/suboptions.cc — what -o takes: the engine's knobs, and those of memcached that mean
 // nothing here but must not stop a start line that carries them.
 
+#include <algorithm>
+#include <iterator>
 #include <limits>
 
 #include "server/numbers.h"
@@ -376,23 +378,39 @@ constexpr SuboptionRow kSuboptions[] = {
 
 Refusal ApplyOne(Options& options, std::string_view text) {
   const size_t equals = text.find('=');
-  const std::string_view name = text.substr(0, equals);
+  const SuboptionRow* row = FindSuboption(text.substr(0, equals));
+  if (row == nullptr) return {kExitFailure, "Illegal suboption \"" + std::string(text) + "\""};
   const bool has_value = equals != std::string_view::npos;
-  const std::string_view value = has_value ? text.substr(equals + 1) : std::string_view();
-  for (const SuboptionRow& row : kSuboptions) {
-    if (row.name != name) continue;
-    if (row.value == kRequired && value.empty()) {
-      return {kExitFailure, Flag(row) + " needs a value: -o " + std::string(row.name) + "=..."};
-    }
-    const bool takes_value = row.value == kRequired || row.value == kOptional;
-    return row.apply(options, row, takes_value ? value : std::string_view());
-  }
-  return {kExitFailure, "Illegal suboption \"" + std::string(text) + "\""};
+  return ApplySuboption(options, *row, has_value ? text.substr(equals + 1) : std::string_view());
 }
 
 }  // namespace
 
 std::span<const SuboptionRow> SuboptionRows() { return kSuboptions; }
+
+const SuboptionRow* FindSuboption(std::string_view name) {
+  const auto* const row = std::find_if(std::begin(kSuboptions), std::end(kSuboptions),
+                                       [&](const SuboptionRow& one) { return one.name == name; });
+  return row == std::end(kSuboptions) ? nullptr : row;
+}
+
+Refusal ApplySuboption(Options& options, const SuboptionRow& row, std::string_view value) {
+  if (row.value == kRequired && value.empty()) {
+    return Failure(row, "it needs a value, " + std::string(row.name) + "=...");
+  }
+  if (row.value == kRequired || row.value == kOptional) return row.apply(options, row, value);
+  const auto on = ParseSwitch(value);
+  if (!on) return {kExitFailure, NotASwitch(Flag(row), value)};
+  if (*on) return row.apply(options, row, {});
+  if (row.value == kSwitch) return row.apply(options, row, kSwitchedOff);
+  // Off: its opposite, if it has one; otherwise it is off already.
+  constexpr std::string_view kNo = "no_";
+  const SuboptionRow* opposite = row.name.starts_with(kNo)
+                                     ? FindSuboption(row.name.substr(kNo.size()))
+                                     : FindSuboption(std::string(kNo) + std::string(row.name));
+  if (opposite == nullptr || opposite->value == kRequired) return {};
+  return opposite->apply(options, *opposite, {});
+}
 
 Refusal ApplySuboptions(Options& options, std::string_view text) {
   while (!text.empty()) {

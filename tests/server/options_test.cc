@@ -78,6 +78,27 @@ TEST_CASE("lists may be cut, repeated, or both", "[server][options]") {
   CHECK(options.idle_timeout_seconds == 7);
 }
 
+TEST_CASE("the value of a switch among -o says which way", "[server][options]") {
+  const char* const switches[] = {"track_sizes",       "debug_commands", "no_chunked_items",
+                                  "ssl_session_cache", "ssl_kernel_tls", "maxconns_fast",
+                                  "no_maxconns_fast",  "lru_crawler",    "no_lru_crawler"};
+  const auto shown = [](const std::string& suboption) {
+    const Options o = Accept({"-o", suboption});
+    return std::vector<size_t>{o.store.track_sizes, o.debug_commands, o.store.max_chunk_bytes,
+                               o.tls.session_cache, o.tls.kernel_tls, o.maxconns_fast,
+                               o.store.crawler};
+  };
+  for (const std::string name : switches) {
+    CAPTURE(name);
+    for (const char* yes : {"yes", "on", "true", "1"})
+      CHECK(shown(name + "=" + yes) == shown(name));
+    for (const char* no : {"no", "off", "false", "0"}) {
+      CHECK(shown(name + "=" + no) != shown(name));
+      CHECK(shown(name + "," + name + "=" + no) == shown(name + "=" + no));
+    }
+  }
+}
+
 TEST_CASE("the start lines of real deployments are accepted", "[server][options]") {
   SECTION("Debian") {
     const Options options = Accept({"-m", "64", "-p", "12011", "-u", "memcache", "-l", "127.0.0.1",
@@ -121,6 +142,10 @@ TEST_CASE("what cannot be done is refused with memcached's exit code", "[server]
       {{"-o", "bogus=1"}, 1, "Illegal suboption \"bogus=1\""},
       {{"-o", "hashpower"}, 1, "needs a value"},
       {{"-o", "hashpower="}, 1, "needs a value"},
+      {{"-o", "track_sizes=maybe"}, 1, "-o track_sizes: it is yes or no, not 'maybe'"},
+      {{"-o", "lru_crawler=2"}, 1, "-o lru_crawler: it is yes or no, not '2'"},
+      {{"-l", ""}, 64, "-l: an address is missing"},
+      {{"-l", "127.0.0.1", "-l", ",;"}, 64, "-l: an address is missing"},
       {{"-c", "99999999999"}, 1, "-c: more than 2147483647"},
       {{"-I", "-5"}, 64, "-I: '-5' is out of range"},
       {{"-t", "3x"}, 64, "-t: '3x' is not a number; did you mean 3?"},
