@@ -45,11 +45,18 @@ void Store::Impl::Unlink(OpContext& ctx, Stripe& stripe, uint64_t hash, IndexStr
   Detach(ctx, handle);
 }
 
-void Store::Impl::CountLinked(OpContext& ctx, const Item& item, size_t class_id) {
-  ctx.stats->Add(ClassCounter::linked, class_id);
-  ctx.stats->Add(ClassCounter::items_added, class_id);
-  ctx.stats->Add(ClassCounter::bytes_added, class_id, item.total_bytes());
-  if (options_.track_sizes) TrackSize(item, 1);
+[[gnu::always_inline]] inline size_t Store::Impl::Attach(OpContext& ctx, Handle handle) {
+  Item* item = ItemAt(handle);
+  SlabClass& slab_class = LruClassOf(handle);
+  {
+    ClassLock lock(slab_class.mutex());
+    slab_class.LinkFront(handle, FirstSegment(item->deadline(), ctx.now));
+  }
+  item->MarkLinked();
+  ctx.stats->Add(ClassCounter::items_added, slab_class.id());
+  ctx.stats->Add(ClassCounter::bytes_added, slab_class.id(), item->total_bytes());
+  if (options_.track_sizes) TrackSize(*item, 1);
+  return slab_class.id();
 }
 
 bool Store::Impl::Link(OpContext& ctx, Stripe& stripe, uint64_t hash, Handle handle,
@@ -69,15 +76,18 @@ bool Store::Impl::Link(OpContext& ctx, Stripe& stripe, uint64_t hash, Handle han
     UpdateIndexCharge(stripe, before);
     if (!has_place) return false;
   }
-  SlabClass& slab_class = LruClassOf(handle);
-  {
-    ClassLock lock(slab_class.mutex());
-    slab_class.LinkFront(handle, FirstSegment(item->deadline(), ctx.now));
-  }
-  item->MarkLinked();
-  CountLinked(ctx, *item, slab_class.id());
+  ctx.stats->Add(ClassCounter::linked, Attach(ctx, handle));
   if (old_handle != kNoChunk) Detach(ctx, old_handle);
   return true;
+}
+
+void Store::Impl::Replace(OpContext& ctx, Stripe& stripe, IndexStripe::Slot slot, Handle copy) {
+  const Handle old = slot.handle();
+  ItemAt(copy)->set_cas(ItemAt(old)->cas());
+  NoteDeadline(stripe, ItemAt(copy)->deadline());
+  slot.set_handle(copy);
+  Attach(ctx, copy);
+  Detach(ctx, old);
 }
 
 void Store::Impl::UpdateIndexCharge(Stripe& stripe, size_t before) {
@@ -119,7 +129,7 @@ std::optional<DeleteResult> Store::Impl::DeleteLocked(OpContext& ctx, Stripe& st
     return DeleteResult::kDeleted;
   }
   if (request.deadline) {
-    const auto set = SetDeadline(ctx, stripe, source, request.key.hash, &slot, *request.deadline);
+    const auto set = SetDeadline(ctx, stripe, source, &slot, *request.deadline);
     if (!set) return std::nullopt;
     if (!*set) return DeleteResult::kOutOfMemory;
   }
@@ -127,7 +137,6 @@ std::optional<DeleteResult> Store::Impl::DeleteLocked(OpContext& ctx, Stripe& st
   item->ClearBits(kTokenSent);
   item->SetBits(kStale);
   item->set_cas(NextCas(stripe, request.new_cas));
-  ctx.stats->Add(ClassCounter::delete_hits, LruClassIdOf(slot.handle()));
   return DeleteResult::kDeleted;
 }
 

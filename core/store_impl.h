@@ -224,10 +224,14 @@ class Store::Impl {
   }
   void Unlink(OpContext& ctx, Stripe& stripe, uint64_t hash, IndexStripe::Slot slot)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);
+  // Puts a copy that differs in its shape only in place of the item at `slot`: nothing is stored.
+  void Replace(OpContext& ctx, Stripe& stripe, IndexStripe::Slot slot, Handle copy)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);
+  // Into the LRU and the counts; the index knows it already.  The class whose queue it is in.
+  size_t Attach(OpContext& ctx, Handle handle);
   // Out of the LRU and the counts, and freed; the index knows it no more.
   void Detach(OpContext& ctx, Handle handle);
   void CountUnlinked(OpContext& ctx, const Item& item, size_t class_id);
-  void CountLinked(OpContext& ctx, const Item& item, size_t class_id);
   // The queue that a new item begins in.
   [[nodiscard]] Segment FirstSegment(Deadline deadline, TimeMs now) const {
     if (!tuning_.segmented.load(std::memory_order_relaxed)) return Segment::kCold;
@@ -290,7 +294,7 @@ class Store::Impl {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);
   // Sets the deadline, in a new chunk if the item has no field for one.
   std::optional<bool> SetDeadline(OpContext& ctx, Stripe& stripe, ChunkSource& source,
-                                  uint64_t hash, IndexStripe::Slot* slot, Deadline deadline)
+                                  IndexStripe::Slot* slot, Deadline deadline)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);
   std::optional<ReadResult> ReadLocked(OpContext& ctx, Stripe& stripe, ChunkSource& source,
                                        const Key& key, const ReadOptions& options, Visit visit,

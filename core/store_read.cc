@@ -133,11 +133,9 @@ std::optional<ReadResult> Store::Impl::ReadLocked(OpContext& ctx, Stripe& stripe
                                                   ChunkSource& source, const Key& key,
                                                   const ReadOptions& options, Visit visit,
                                                   void* arg) {
-  const bool counts_get = !options.touch && !options.uncounted;
-  IndexStripe::Slot slot = FindLive(ctx, stripe, key, counts_get);
+  IndexStripe::Slot slot = FindLive(ctx, stripe, key, !options.uncounted);
   if (!slot && options.create) return Create(ctx, stripe, source, key, options, visit, arg);
-  if (slot && options.touch &&
-      !SetDeadline(ctx, stripe, source, key.hash, &slot, options.deadline)) {
+  if (slot && options.touch && !SetDeadline(ctx, stripe, source, &slot, options.deadline)) {
     return std::nullopt;
   }
   CountRead(ctx, options, slot);
@@ -187,9 +185,11 @@ std::optional<ReadResult> Store::Impl::Create(OpContext& ctx, Stripe& stripe, Ch
 void Store::Impl::CountRead(OpContext& ctx, const ReadOptions& options, IndexStripe::Slot slot) {
   if (options.uncounted) return;
   ThreadStats& stats = *ctx.stats;
-  if (options.touch) stats.Add(ThreadCounter::cmd_touch);
+  // An mg that misses is a get, whatever it would have set.
+  const bool is_touch = options.touch && (slot || !options.tokens);
+  if (is_touch) stats.Add(ThreadCounter::cmd_touch);
   if (!slot) {
-    stats.Add(options.touch ? ThreadCounter::touch_misses : ThreadCounter::get_misses);
+    stats.Add(is_touch ? ThreadCounter::touch_misses : ThreadCounter::get_misses);
     return;
   }
   stats.Add(options.touch ? ClassCounter::touch_hits : HitCounter(*ItemAt(slot.handle())),
@@ -199,8 +199,7 @@ void Store::Impl::CountRead(OpContext& ctx, const ReadOptions& options, IndexStr
 // False only when the field's memory is still to be had (then nothing has changed).  When there is
 // none to be had at all, the item keeps its deadline: a touch does not lose data.
 std::optional<bool> Store::Impl::SetDeadline(OpContext& ctx, Stripe& stripe, ChunkSource& source,
-                                             uint64_t hash, IndexStripe::Slot* slot,
-                                             Deadline deadline) {
+                                             IndexStripe::Slot* slot, Deadline deadline) {
   Handle handle = slot->handle();
   Item* item = ItemAt(handle);
   if (!item->has(kHasDeadline) && deadline != kNever) {
@@ -216,11 +215,7 @@ std::optional<bool> Store::Impl::SetDeadline(OpContext& ctx, Stripe& stripe, Chu
     copy->SetBits(item->bits() & (kFetched | kActive | kStale | kTokenSent | kBinaryKey));
     const std::string_view value = item->small_value();
     std::copy(value.begin(), value.end(), copy->value_data());
-    const uint64_t cas = item->cas();
-    const uint64_t last_cas = stripe.cas;
-    Link(ctx, stripe, hash, chunk, *slot);
-    copy->set_cas(cas);  // a touch is not a change
-    stripe.cas = last_cas;
+    Replace(ctx, stripe, *slot, chunk);
     return true;
   }
   if (item->has(kHasDeadline)) {
@@ -240,7 +235,7 @@ bool Store::Impl::Touch(OpContext& ctx, const Key& key, Deadline deadline) {
       ctx.stats->Add(ThreadCounter::touch_misses);
       return false;
     }
-    if (!SetDeadline(ctx, stripe, source, key.hash, &slot, deadline)) return std::nullopt;
+    if (!SetDeadline(ctx, stripe, source, &slot, deadline)) return std::nullopt;
     MarkRead(*ItemAt(slot.handle()), ctx.now);
     ctx.stats->Add(ClassCounter::touch_hits, LruClassIdOf(slot.handle()));
     return true;

@@ -298,7 +298,7 @@ std::optional<CounterResult> Store::Impl::CountLocked(OpContext& ctx, Stripe& st
     if (item == nullptr) return CounterResult::kOutOfMemory;
   } else {
     if (request.deadline) {
-      const auto set = SetDeadline(ctx, stripe, source, request.key.hash, &slot, *request.deadline);
+      const auto set = SetDeadline(ctx, stripe, source, &slot, *request.deadline);
       if (!set) return std::nullopt;
       if (!*set) return CounterResult::kOutOfMemory;
       item = ItemAt(slot.handle());
@@ -343,7 +343,6 @@ std::optional<CounterResult> Store::Impl::CreateCounter(OpContext& ctx, Stripe& 
                           .has_deadline = request.create_deadline != kNever};
   const Handle chunk = source.Take(ClassFor(shape.bytes()), &stripe);
   if (chunk == kNoChunk && !source.exhausted()) return std::nullopt;
-  ctx.stats->Add(request.down ? ThreadCounter::decr_misses : ThreadCounter::incr_misses);
   if (chunk == kNoChunk) return CounterResult::kOutOfMemory;
   Item* item = BuildItem(chunk, shape, request.key.bytes, ctx.now, request.create_deadline);
   if (request.binary_key) item->SetBits(kBinaryKey);

@@ -102,9 +102,10 @@ std::optional<int64_t> ParseExptime(std::string_view text) {
   const bool negative = text.starts_with('-');
   if (negative) text.remove_prefix(1);
   const auto value =
-      ParseDigits<int64_t>(negative ? text : WithoutPlus(text), std::string_view::npos);
-  if (!value) return std::nullopt;
-  return negative ? -*value : *value;
+      ParseDigits<uint64_t>(negative ? text : WithoutPlus(text), std::string_view::npos);
+  constexpr auto kMost = static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
+  if (!value || *value > kMost + (negative ? 1 : 0)) return std::nullopt;
+  return static_cast<int64_t>(negative ? 0 - *value : *value);
 }
 
 Deadline DeadlineOf(int64_t exptime, TimeMs now, const Clock& clock) {

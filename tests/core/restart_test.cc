@@ -394,6 +394,16 @@ TEST_CASE("what is no regular file is no memory file", "[core][restart]") {
   CHECK_FALSE(MemoryFile::Open(folder.path + "/pipe", kMemory, &file).ok());
 }
 
+TEST_CASE("a description that cannot be taken away ends the start", "[core][restart]") {
+  const Folder folder;
+  std::filesystem::create_directory(folder.meta());
+  std::shared_ptr<MemoryFile> file;
+  const absl::Status opened = MemoryFile::Open(folder.file(), kMemory, &file);
+  CHECK_THAT(std::string(opened.message()),
+             Catch::StartsWith(folder.meta() + ": cannot be removed"));
+  CHECK(file == nullptr);
+}
+
 TEST_CASE("a file of another length is refused", "[core][restart]") {
   const Folder folder;
   SaveSample(folder);

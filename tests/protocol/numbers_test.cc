@@ -67,8 +67,9 @@ TEST_CASE("an exptime may have a sign and 64 bits", "[protocol][numbers]") {
   CHECK(ParseExptime("+1") == 1);
   CHECK(ParseExptime("4102444800") == 4102444800);
   CHECK(ParseExptime("9223372036854775807") == std::numeric_limits<int64_t>::max());
-  CHECK(ParseExptime("-9223372036854775807") == -std::numeric_limits<int64_t>::max());
-  for (const auto* text : {"", "-", "+", "--1", "-+1", "1-", "9223372036854775808", "1e3"}) {
+  CHECK(ParseExptime("-9223372036854775808") == std::numeric_limits<int64_t>::min());
+  for (const auto* text :
+       {"", "-", "+", "--1", "-+1", "1-", "9223372036854775808", "-9223372036854775809", "1e3"}) {
     CAPTURE(text);
     CHECK_FALSE(ParseExptime(text));
   }
