@@ -15,18 +15,25 @@ constexpr size_t kBucketsPerLock = 16;      // of the index, while the crawler h
 constexpr size_t kBucketsPerSlice = 128;    // about a thousand items, between two rests
 constexpr size_t kWholePass = ~size_t{0};
 constexpr TimeMs kCrawlEveryMs = 1000;
-// The crawler rests so many times as long as it worked: at most 2 % of a core.
-constexpr uint64_t kRestFactor = 50;
+// What nobody asked for: the crawler rests so many times as long as it worked, 1 % of a core.
+constexpr int64_t kRestFactor = 100;
 // Epochs that may be in use at once, less one for safety.
 constexpr uint64_t kEpochs = (1U << Item::kEpochBits) - 1;
-constexpr unsigned kMaintainerMs = 100;
-constexpr unsigned kMoverMs = 20;
-constexpr unsigned kCrawlerMs = 250;
 
-uint64_t ThreadCpuMs() {
+// How long a thread sleeps after a round that had something to do, and at most, after several that
+// had nothing: an idle store hardly wakes.
+struct Pauses {
+  std::chrono::milliseconds busy;
+  std::chrono::milliseconds idle;
+};
+constexpr Pauses kMaintainerPauses{std::chrono::milliseconds(100), std::chrono::milliseconds(800)};
+constexpr Pauses kMoverPauses{std::chrono::milliseconds(20), std::chrono::milliseconds(160)};
+constexpr Pauses kCrawlerPauses{std::chrono::milliseconds(250), std::chrono::milliseconds(1000)};
+
+std::chrono::microseconds ThreadCpu() {
   timespec t{};
   clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-  return static_cast<uint64_t>(t.tv_sec) * 1000 + static_cast<uint64_t>(t.tv_nsec) / 1'000'000;
+  return std::chrono::seconds(t.tv_sec) + std::chrono::microseconds(t.tv_nsec / 1000);
 }
 
 // What the crawler's thread has counted so far.
@@ -46,8 +53,9 @@ CrawlCounts CountCrawled(const ThreadStats& stats) {
 
 }  // namespace
 
-void Store::Impl::RunMaintainer(OpContext& ctx) {
+bool Store::Impl::RunMaintainer(OpContext& ctx) {
   ctx.stats->Add(ThreadCounter::maintainer_runs);
+  bool moved = false;
   for (size_t id = 1; id <= sizes_.count(); ++id) {
     LruMoves moves;
     {
@@ -56,7 +64,9 @@ void Store::Impl::RunMaintainer(OpContext& ctx) {
       moves = classes_[id].Balance(Lru(), Ticks::At(ctx.now), kBalancePerClass);
     }
     CountMoves(ctx, id, moves);
+    moved |= moves.to_cold + moves.to_warm + moves.within != 0;
   }
+  return moved;
 }
 
 // Looks at buckets [at, at + buckets) of the stripe and removes what is dead.  *next_expiry becomes
@@ -137,7 +147,11 @@ bool Store::Impl::RunCrawler(OpContext& ctx, size_t buckets) {
   return true;
 }
 
-bool Store::Impl::StartCrawl() { return !crawl_asked_.exchange(true, std::memory_order_relaxed); }
+bool Store::Impl::StartCrawl() {
+  const bool is_first = !crawl_asked_.exchange(true, std::memory_order_relaxed);
+  WakeThreads();
+  return is_first;
+}
 
 uint64_t Store::Impl::EpochsLeft() const {
   const uint64_t begun = epoch_.load(std::memory_order_relaxed);
@@ -152,31 +166,31 @@ void Store::Impl::BumpEpoch(OpContext& ctx, std::string_view prefix) {
   epoch_.store(next, std::memory_order_release);
 }
 
-void Store::Impl::CrawlRound(OpContext& ctx) {
-  const bool asked =
-      crawl_asked_.load(std::memory_order_relaxed) ||
-      swept_epoch_.load(std::memory_order_relaxed) != epoch_.load(std::memory_order_relaxed);
+bool Store::Impl::CrawlRound(OpContext& ctx) {
+  const auto asked = [this] {
+    return crawl_asked_.load(std::memory_order_relaxed) ||
+           swept_epoch_.load(std::memory_order_relaxed) != epoch_.load(std::memory_order_relaxed);
+  };
   // Also when it is switched off: flushes wait for it.
   const auto enabled = [this] {
     return tuning_.crawler.load(std::memory_order_relaxed) || EpochsLeft() < 2;
   };
-  if (!enabled()) return;
-  if (!asked && ctx.now < next_crawl_.load(std::memory_order_relaxed)) return;
+  if (!enabled()) return false;
+  if (!asked() && ctx.now < next_crawl_.load(std::memory_order_relaxed)) return false;
   crawling_.store(true, std::memory_order_relaxed);
   const bool watched = ctx.IsWatched(kSysEvents);
   const CrawlCounts counts = watched ? CountCrawled(*ctx.stats) : CrawlCounts{};
   const TimeMs began = ctx.now;
-  const uint64_t before = ThreadCpuMs();
   const uint64_t first = crawled_items_.load(std::memory_order_relaxed);
   uint64_t checked = first;  // when the last slice ended
-  while (enabled() && !RunCrawler(ctx, kBucketsPerSlice)) {
+  for (auto cpu = ThreadCpu(); enabled() && !RunCrawler(ctx, kBucketsPerSlice); cpu = ThreadCpu()) {
     const uint64_t now_checked = crawled_items_.load(std::memory_order_relaxed);
     const uint32_t most = tuning_.crawler_tocrawl.load(std::memory_order_relaxed);
     if (most != 0 && now_checked - first >= most) break;
-    const unsigned sleep_us = tuning_.crawler_sleep_us.load(std::memory_order_relaxed);
-    if (now_checked != checked && sleep_us != 0 && !Rest(std::chrono::microseconds(sleep_us))) {
-      break;
-    }
+    std::chrono::microseconds rest{tuning_.crawler_sleep_us.load(std::memory_order_relaxed)};
+    if (now_checked == checked) rest = {};
+    if (!asked()) rest = std::max(rest, (ThreadCpu() - cpu) * kRestFactor);
+    if (rest.count() != 0 && !Rest(rest)) break;
     checked = now_checked;
     ctx.now = clock_.NowMs();
   }
@@ -187,8 +201,8 @@ void Store::Impl::CrawlRound(OpContext& ctx) {
     const uint64_t reclaimed = after.reclaimed - counts.reclaimed;
     if (examined > 0) NoteCrawl(ctx, examined, reclaimed, Elapsed(began, clock_.NowMs()));
   }
-  const TimeMs rest = (ThreadCpuMs() - before) * kRestFactor;
-  next_crawl_.store(ctx.now + std::max<TimeMs>(kCrawlEveryMs, rest), std::memory_order_relaxed);
+  next_crawl_.store(ctx.now + kCrawlEveryMs, std::memory_order_relaxed);
+  return true;
 }
 
 bool Store::Impl::Rest(std::chrono::microseconds time) {
@@ -203,29 +217,37 @@ void Store::Impl::RunAll(OpContext& ctx) {
   RunPageMover(ctx);
 }
 
-void Store::Impl::ThreadMain(void (Impl::*round)(OpContext&), unsigned idle_ms) {
+void Store::Impl::WakeThreads() {
+  wakes_.fetch_add(1);
+  stop_changed_.notify_all();
+}
+
+void Store::Impl::ThreadMain(Round round, std::chrono::milliseconds busy_pause,
+                             std::chrono::milliseconds idle_pause) {
   OpContext ctx{.stats = stats_.NewCell(), .now = clock_.NowMs()};
   if (options_.events != nullptr) ctx.events = options_.events->NewSink();
+  std::chrono::milliseconds pause = busy_pause;
   std::unique_lock<std::mutex> lock(stop_mutex_);
-  while (!stopping_) {
-    stop_changed_.wait_for(lock, std::chrono::milliseconds(idle_ms));
+  for (uint64_t wakes = 0; !stopping_;) {
+    stop_changed_.wait_for(lock, pause, [&] { return stopping_ || wakes_.load() != wakes; });
     if (stopping_) return;
     lock.unlock();
+    wakes = wakes_.load();
     ctx.Refresh(clock_.NowMs());
     ApplyPendingFlush(ctx);
-    (this->*round)(ctx);
+    pause = (this->*round)(ctx) ? busy_pause : std::min(pause * 2, idle_pause);
     lock.lock();
   }
 }
 
 void Store::Impl::StartThreads() {
-  const auto start = [this](const char* name, void (Impl::*round)(OpContext&), unsigned idle_ms) {
-    threads_.emplace_back([this, round, idle_ms] { ThreadMain(round, idle_ms); });
+  const auto start = [this](const char* name, Round round, const Pauses& pauses) {
+    threads_.emplace_back([=, this] { ThreadMain(round, pauses.busy, pauses.idle); });
     pthread_setname_np(threads_.back().native_handle(), name);
   };
-  if (options_.maintainer) start("larder-lru", &Impl::RunMaintainer, kMaintainerMs);
-  start("larder-crawler", &Impl::CrawlRound, kCrawlerMs);  // idle when it is not wanted
-  start("larder-pages", &Impl::RunPageMover, kMoverMs);
+  if (options_.maintainer) start("larder-lru", &Impl::RunMaintainer, kMaintainerPauses);
+  start("larder-crawler", &Impl::CrawlRound, kCrawlerPauses);  // idle when it is not wanted
+  start("larder-pages", &Impl::RunPageMover, kMoverPauses);
 }
 
 void Store::Impl::StopThreads() {

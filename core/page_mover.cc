@@ -143,8 +143,10 @@ bool Store::Impl::StealPage(OpContext& ctx, size_t class_id, bool must) {
     return class_id == 0 || AddPageFromPool(classes_[class_id]);
   }
   // Where one page was taken the next one will be soon.
+  const bool was_hungry = IsHungry(ctx.now);
   last_hunger_.store(ctx.now, std::memory_order_relaxed);
   hungry_class_.store(class_id, std::memory_order_relaxed);
+  if (!was_hungry) WakeThreads();
   ClassLock lock(classes_[class_id].mutex());
   classes_[class_id].AddPage(page);
   return true;
@@ -304,6 +306,7 @@ LimitResult Store::Impl::SetMemoryLimit(uint64_t bytes) {
   const uint64_t reach = (pool_.capacity() - 1) * uint64_t{kPageBytes};  // page 0 is not used
   if (bytes > reach || bytes / 2 < options_.max_item_bytes) return LimitResult::kOutOfReach;
   pool_.SetLimit(bytes);
+  WakeThreads();
   return LimitResult::kDone;
 }
 
@@ -325,9 +328,11 @@ ReassignResult Store::Impl::Reassign(int64_t from, int64_t to) {
   uint32_t none = 0;
   const uint32_t wish =
       kAsked | static_cast<uint32_t>(from) << kSourceShift | static_cast<uint32_t>(to);
-  return asked_move_.compare_exchange_strong(none, wish, std::memory_order_acq_rel)
-             ? ReassignResult::kStarted
-             : ReassignResult::kBusy;
+  if (!asked_move_.compare_exchange_strong(none, wish, std::memory_order_acq_rel)) {
+    return ReassignResult::kBusy;
+  }
+  WakeThreads();
+  return ReassignResult::kStarted;
 }
 
 void Store::Impl::MoveAskedPage(OpContext& ctx) {
@@ -356,19 +361,31 @@ void Store::Impl::MoveAskedPage(OpContext& ctx) {
   asked_move_.store(0, std::memory_order_release);
 }
 
-void Store::Impl::RunPageMover(OpContext& ctx) {
-  if (asked_move_.load(std::memory_order_acquire) != 0) MoveAskedPage(ctx);
+// Whether a class took a page of another one a moment ago.
+bool Store::Impl::IsHungry(TimeMs now) const {
+  const TimeMs hunger = last_hunger_.load(std::memory_order_relaxed);
+  const TimeMs minded = kHungerMs * tuning_.automove_window.load(std::memory_order_relaxed);
+  return hunger != 0 && now < hunger + minded;
+}
+
+bool Store::Impl::RunPageMover(OpContext& ctx) {
+  const bool was_asked = asked_move_.load(std::memory_order_acquire) != 0;
+  if (was_asked) MoveAskedPage(ctx);
+  const bool is_over = pool_.ExcessPages() != 0;
   while (options_.evict && pool_.ExcessPages() != 0 && StealPage(ctx, 0, /*must=*/true)) {
   }
   pool_.ReleaseExcess();
-  pool_.JoinPages();
+  const bool joined = pool_.JoinPages();
   pool_.LookForRoom();
-  const TimeMs hunger = last_hunger_.load(std::memory_order_relaxed);
-  const TimeMs minded = kHungerMs * tuning_.automove_window.load(std::memory_order_relaxed);
-  const bool hungry = hunger != 0 && ctx.now < hunger + minded;
+  const bool hungry = IsHungry(ctx.now);
+  if (hungry) FillReserve(ctx);
+  return was_asked || is_over || joined || hungry;
+}
+
+void Store::Impl::FillReserve(OpContext& ctx) {
   const bool full = pool_.backed_pages() >= pool_.LimitPages();
   const bool automove = tuning_.automove.load(std::memory_order_relaxed) != 0;
-  if (!options_.evict || !automove || !hungry || !full) return;
+  if (!options_.evict || !automove || !full) return;
   if (pool_.free_pages() >= kReservePages) return;
   PageIndex page = kNoPage;
   {

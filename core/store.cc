@@ -187,7 +187,7 @@ bool Store::Impl::BeginFlush(OpContext& ctx, std::string_view prefix) {
   const std::unique_lock<std::mutex> guard(flush_mutex_, std::try_to_lock);
   if (!guard.owns_lock()) return false;
   if (BackgroundSweeps() && EpochsLeft() < 2) {
-    stop_changed_.notify_all();  // the crawler need not sleep on
+    WakeThreads();  // the crawler need not sleep on
     return false;
   }
   ctx.stats->Add(ThreadCounter::cmd_flush);

@@ -142,13 +142,16 @@ class Store::Impl {
   // held.
   bool StealPage(OpContext& ctx, size_t class_id, bool must);
   // Gives pages back to the pool while there are more than the limit, and keeps a few in reserve
-  // while classes ask for them.
-  void RunPageMover(OpContext& ctx);
+  // while classes ask for them.  Whether there was something to do, here and below.
+  bool RunPageMover(OpContext& ctx);
+  [[nodiscard]] bool IsHungry(TimeMs now) const;
+  // Keeps a page free for the class that was hungry last.
+  void FillReserve(OpContext& ctx);
   LimitResult SetMemoryLimit(uint64_t bytes);
   ReassignResult Reassign(int64_t from, int64_t to);
 
   // --- Background (maintenance.cc) ---
-  void RunMaintainer(OpContext& ctx);
+  bool RunMaintainer(OpContext& ctx);
   // Removes expired and flushed items; at most about `buckets` buckets of the index.  True when the
   // pass is over.
   bool RunCrawler(OpContext& ctx, size_t buckets);
@@ -410,9 +413,13 @@ class Store::Impl {
   void ReleaseIndex();
   void StartThreads();
   void StopThreads();
-  void ThreadMain(void (Impl::*round)(OpContext&), unsigned idle_ms);
+  using Round = bool (Impl::*)(OpContext&);
+  void ThreadMain(Round round, std::chrono::milliseconds busy_pause,
+                  std::chrono::milliseconds idle_pause);
+  // There is something to do for one of the threads.
+  void WakeThreads();
   void UpdateIndexCharge(Stripe& stripe, size_t before) ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);
-  void CrawlRound(OpContext& ctx);
+  bool CrawlRound(OpContext& ctx);
   // False: the store is being taken apart.
   bool Rest(std::chrono::microseconds time);
   void CrawlStripe(OpContext& ctx, Stripe& stripe, size_t at, size_t buckets,
@@ -497,6 +504,7 @@ class Store::Impl {
 
   std::mutex stop_mutex_;
   std::condition_variable stop_changed_;
+  std::atomic<uint64_t> wakes_{0};
   bool stopping_ = false;
   std::vector<std::thread> threads_;
 };

@@ -244,17 +244,18 @@ PagePool::Range PagePool::TakeJoinable() {
   return range;
 }
 
-void PagePool::JoinPages() {
-  if (!has_file() || join_failures_ == kMostJoinFailures) return;
+bool PagePool::JoinPages() {
+  if (!has_file() || join_failures_ == kMostJoinFailures) return false;
   Range range;
   {
     const MutexLock lock(mutex_);
     range = TakeJoinable();
   }
-  if (range.count == 0) return;
+  if (range.count == 0) return false;
   const bool is_done =
       madvise(space_.PageAddress(range.first), range.count * kPageBytes, kMadviseCollapse) == 0;
   join_failures_ = is_done ? 0 : join_failures_ + 1;
+  return true;
 }
 
 }  // namespace larder

@@ -90,8 +90,9 @@ class PagePool {
   // Gives free pages above the limit back to the system.
   void ReleaseExcess() ABSL_LOCKS_EXCLUDED(mutex_);
   // With a file: has the system lay some more of the pages in use out as its own huge pages, if it
-  // can.  Takes milliseconds; for a background thread, which also calls ReleaseExcess().
-  void JoinPages() ABSL_LOCKS_EXCLUDED(mutex_);
+  // can, and says whether there were any.  Takes milliseconds; for a background thread, which also
+  // calls ReleaseExcess().
+  bool JoinPages() ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
   [[nodiscard]] bool has_file() const { return options_.file >= 0; }

@@ -3,11 +3,13 @@
 import ctypes
 import json
 import os
+import re
 import resource
 import shlex
 import signal
 import socket
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +52,21 @@ class Kind:
         if not equals or not name or not command:
             raise BenchError(f"--peer takes NAME=COMMAND, not '{text}'")
         return Kind(name, shlex.split(command))
+
+
+@dataclass
+class Thread:
+    """A thread of a server, as the kernel accounts for it."""
+    name: str
+    cpu_ns: int
+    wakeups: int             # times that it slept and went on
+
+    @staticmethod
+    def read(task):
+        switches = re.search(r"^voluntary_ctxt_switches:\s*(\d+)", (task / "status").read_text(),
+                             re.M)
+        return Thread((task / "comm").read_text().strip(),
+                      int((task / "schedstat").read_text().split()[0]), int(switches[1]))
 
 
 def free_port():
@@ -135,6 +152,15 @@ class Server:
         the nanosecond also while threads run, where /proc is as old as the last tick."""
         return time.clock_gettime_ns((~self.pid << 3) | CPUCLOCK_SCHED)
 
+    def run_queue_ns(self):
+        """How long its threads together were ready to run and something else had the core."""
+        tasks = Path(f"/proc/{self.pid}/task").iterdir()
+        return sum(int((task / "schedstat").read_text().split()[1]) for task in tasks)
+
+    def threads(self):
+        """{thread id: Thread} of those that run now."""
+        return {task.name: Thread.read(task) for task in Path(f"/proc/{self.pid}/task").iterdir()}
+
     def memory(self):
         """(VmRSS, VmHWM) in bytes."""
         lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
@@ -175,6 +201,36 @@ def holds(server, indexes):
                 if reply not in (b"TOUCHED\r\n", b"NOT_FOUND\r\n"):
                     raise BenchError(f"{server.kind.name} answers a touch with {reply!r}")
                 yield reply == b"TOUCHED\r\n"
+
+
+class IdleClients:
+    """Connections that ask for nothing, held by a process of their own; a context manager."""
+
+    def __init__(self, server, count):
+        script = Path(__file__).with_name("idle_clients.py")
+        self.process = subprocess.Popen([sys.executable, str(script), str(server.port), str(count)],
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        if self.process.stdout.readline() != "ready\n":
+            self.__exit__()
+            raise BenchError(f"{server.kind.name} does not take {count} connections")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.process.stdin.close()
+        self.process.stdout.close()
+        self.process.wait(60)
+
+
+def allow_open_files(count):
+    """For this process and what it starts; a BenchError where the system allows fewer."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < count:
+        raise BenchError(f"{count} open files are needed and {hard} allowed: "
+                         "raise the hard limit (ulimit -Hn)")
+    if soft != resource.RLIM_INFINITY and soft < count:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
 
 
 class Load:

@@ -8,11 +8,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from .report import Table, progress, spread
-from .servers import BenchError, Server
+from .servers import (CONNECTIONS, BenchError, IdleClients, Server, allow_open_files)
 
 KEYS = 1_000_000
 CLIENT_IS_BUSY = 0.95
 BUSY_MACHINE = 0.1
+MORE_FILES = 64              # of a server, beside its connections
 
 
 @dataclass
@@ -32,6 +33,7 @@ class Group:
     memory_mb: int = 1024
     is_full: bool = False    # the scenarios must evict
     common: str = ""         # larder-bench options of the fill and of every scenario
+    idle: int = 0            # connections beside those of the load
 
 
 GROUPS = [
@@ -55,6 +57,10 @@ GROUPS = [
     ]),
     Group([Scenario("get of 100 keys, 5 million keys", "--op get -k 100")],
           keys=5_000_000, memory_mb=2048),
+    Group([
+        Scenario("get, one at a time, 10,000 idle connections", "--op get"),
+        Scenario("get, pipeline 16, 10,000 idle connections", "--op get -P 16"),
+    ], idle=10_000),
     Group([Scenario("incr, pipeline 16", "--op incr -P 16")], fill="--numeric"),
     Group([Scenario("set into a full cache, pipeline 16", "--op set -P 16 --order sequential")],
           keys=100_000_000, fill_keys=1_000_000, memory_mb=64, is_full=True),
@@ -154,10 +160,15 @@ def fill(bench, server, group, use_memtier):
 def run_group(bench, kinds, group, scenarios, table, use_memtier):
     measure = measure_memtier if use_memtier else measure_larder_bench
     with ExitStack() as stack:
-        servers = [stack.enter_context(Server(kind, bench.machine, group.memory_mb))
+        connections = CONNECTIONS + group.idle
+        allow_open_files(connections + MORE_FILES)
+        servers = [stack.enter_context(Server(kind, bench.machine, group.memory_mb,
+                                              ["-c", str(connections)]))
                    for kind in kinds]
         for server in servers:
             fill(bench, server, group, use_memtier)
+            if group.idle:
+                stack.enter_context(IdleClients(server, group.idle))
         runs = {scenario.name: [] for scenario in scenarios}
         for number in range(bench.rounds):
             for scenario in scenarios:
