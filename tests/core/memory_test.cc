@@ -1,8 +1,17 @@
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <deque>
+#include <fstream>
 #include <map>
+#include <memory>
 #include <random>
 #include <set>
+#include <string>
 #include <vector>
 
 #include "core/memory/page_pool.h"
@@ -78,6 +87,135 @@ TEST_CASE("the pool gives out no more pages than the limit, less what the index 
 }
 
 // The queues of a class against deques, and its chunks against a set.
+// A memory file of its own, and a pool over it.
+struct FilePool {
+  explicit FilePool(uint64_t limit_bytes) : file(memfd_create("pages", 0)) {
+    REQUIRE(file >= 0);
+    REQUIRE(ftruncate(file, static_cast<off_t>(PagePool::FileBytes(limit_bytes))) == 0);
+    pool = std::make_unique<PagePool>(PagePool::Options{.limit_bytes = limit_bytes, .file = file});
+  }
+  ~FilePool() { close(file); }
+  FilePool(const FilePool&) = delete;
+  FilePool& operator=(const FilePool&) = delete;
+
+  // Takes page 1 and those behind it, and writes what only this page has all over it.
+  void Take(size_t pages) {
+    for (PageIndex page = 1; page <= pages; ++page) {
+      REQUIRE(pool->Acquire() == page);
+      std::fill_n(Words(page), kPageBytes / sizeof(uint64_t), Mark(page));
+    }
+  }
+  uint64_t* Words(PageIndex page) const {
+    return reinterpret_cast<uint64_t*>(pool->space().PageAddress(page));
+  }
+  static uint64_t Mark(PageIndex page) { return 0x9e37'79b9'7f4a'7c15ULL * page; }
+  // Whether every word of the page is `word`.
+  [[nodiscard]] bool Holds(PageIndex page, uint64_t word) const {
+    const uint64_t* words = Words(page);
+    return std::all_of(words, words + kPageBytes / sizeof(uint64_t),
+                       [&](uint64_t one) { return one == word; });
+  }
+  [[nodiscard]] size_t FileKilobytes() const {
+    struct stat status {};
+    REQUIRE(fstat(file, &status) == 0);
+    return static_cast<size_t>(status.st_blocks) / 2;
+  }
+  // Often enough for all of its pages.
+  void Join() const {
+    for (size_t i = 0; i < pool->capacity(); ++i) pool->JoinPages();
+  }
+
+  int file;
+  std::unique_ptr<PagePool> pool;
+};
+
+// How much of this process' shared memory is mapped as huge pages.
+size_t JoinedKilobytes() {
+  std::ifstream maps("/proc/self/smaps");
+  size_t sum = 0;
+  for (std::string word; maps >> word;) {
+    size_t kilobytes = 0;
+    if (word == "ShmemPmdMapped:" && maps >> kilobytes) sum += kilobytes;
+  }
+  return sum;
+}
+
+// Whether this system joins pages when it is asked to.
+bool CanJoin() {
+  FilePool probe(8 << 20);
+  probe.Take(3);
+  const size_t before = JoinedKilobytes();
+  probe.Join();
+  return JoinedKilobytes() != before;
+}
+
+// At most so many pages: the system may lack huge pages for some.
+void CheckJoined(size_t kilobytes_before, size_t pages) {
+  const size_t joined = JoinedKilobytes() - kilobytes_before;
+  CHECK(joined <= pages * 1024);
+  if (CanJoin()) CHECK(joined > 0);
+}
+
+TEST_CASE("pages that are joined keep what they hold, and holes stay holes", "[core][memory]") {
+  FilePool f(32 << 20);
+  constexpr size_t kPages = 20;
+  const std::set<PageIndex> given_back = {8, 9, 13};
+  f.Take(kPages);
+  for (const PageIndex page : given_back) f.pool->Release(page);
+  f.pool->SetLimit((kPages - given_back.size()) << 20);
+  f.pool->ReleaseExcess();
+  const size_t taken = f.FileKilobytes();
+  REQUIRE(taken == (kPages - given_back.size()) * 1024);
+  const size_t joined_before = JoinedKilobytes();
+  f.Join();
+  for (PageIndex page = 1; page <= kPages; ++page) {
+    CAPTURE(page);
+    if (!given_back.contains(page)) CHECK(f.Holds(page, FilePool::Mark(page)));
+  }
+  CHECK(f.FileKilobytes() == taken);
+  // All of 2 to 19 but 8 and 9, and 13 with its neighbour; 20 has none that is in use.
+  CheckJoined(joined_before, 14);
+  // What comes back is joined too.
+  const size_t joined_at_first = JoinedKilobytes();
+  f.pool->SetLimit(32 << 20);
+  for (size_t i = 0; i < given_back.size(); ++i) {
+    const PageIndex page = f.pool->Acquire();
+    REQUIRE(given_back.contains(page));
+    std::fill_n(f.Words(page), kPageBytes / sizeof(uint64_t), FilePool::Mark(page));
+  }
+  f.Join();
+  for (PageIndex page = 1; page <= kPages; ++page) CHECK(f.Holds(page, FilePool::Mark(page)));
+  CheckJoined(joined_at_first, 4);
+}
+
+TEST_CASE("pages that cannot be joined stay as they are, and others are joined", "[core][memory]") {
+  FilePool f(32 << 20);
+  constexpr size_t kPages = 21;
+  f.Take(kPages);
+  // The system has nothing to join where there is nothing.
+  constexpr PageIndex kHole = 2;
+  constexpr size_t kHolePages = 8;
+  REQUIRE(fallocate(f.file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, kHole * kPageBytes,
+                    kHolePages * kPageBytes) == 0);
+  const size_t joined_before = JoinedKilobytes();
+  f.Join();
+  for (PageIndex page = 1; page <= kPages; ++page) {
+    const bool is_hole = page >= kHole && page < kHole + kHolePages;
+    CAPTURE(page);
+    CHECK(f.Holds(page, is_hole ? 0 : FilePool::Mark(page)));
+  }
+  CheckJoined(joined_before, 12);
+}
+
+TEST_CASE("without a memory file no pages are joined", "[core][memory]") {
+  PagePool pool({.limit_bytes = 16 << 20});
+  while (pool.Acquire() != kNoPage) {
+  }
+  const size_t joined_before = JoinedKilobytes();
+  for (int i = 0; i < 16; ++i) pool.JoinPages();
+  CHECK(JoinedKilobytes() == joined_before);
+}
+
 TEST_CASE("a slab class agrees with a model after every step", "[core][memory][lru]") {
   const auto seed = GENERATE(take(4, random(1, 1000000)));
   CAPTURE(seed);

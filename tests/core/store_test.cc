@@ -17,6 +17,13 @@ StoreOptions Quiet() {
   return options;
 }
 
+StoreOptions SmallWithoutEviction() {
+  StoreOptions options = Quiet();
+  options.memory_bytes = 8 << 20;
+  options.evict = false;
+  return options;
+}
+
 // A store under a clock that stands still.
 struct Fixture {
   explicit Fixture(const StoreOptions& options = Quiet()) : store(options, clock) {
@@ -303,10 +310,7 @@ TEST_CASE("every value finds a chunk, however small chunks are asked to be", "[c
 
 TEST_CASE("without eviction a full cache refuses, and a refused set removes the old value",
           "[core][store][evict]") {
-  StoreOptions options = Quiet();
-  options.memory_bytes = 8 << 20;
-  options.evict = false;
-  Fixture f(options);
+  Fixture f(SmallWithoutEviction());
   const std::string value(1000, 'v');
   int stored = 0;
   while (f.Put("k" + std::to_string(stored), value) == StoreResult::kStored) ++stored;
@@ -319,10 +323,7 @@ TEST_CASE("without eviction a full cache refuses, and a refused set removes the 
 
 TEST_CASE("a count that finds no memory for a longer number has changed nothing",
           "[core][store][evict]") {
-  StoreOptions options = Quiet();
-  options.memory_bytes = 8 << 20;
-  options.evict = false;
-  Fixture f(options);
+  Fixture f(SmallWithoutEviction());
   const Deadline before = f.ctx.now + 100'000;
   REQUIRE(f.Put("counter", "9", StoreMode::kSet, before) == StoreResult::kStored);
   uint64_t cas = 0;
