@@ -240,21 +240,37 @@ class RestartTest(SystemTest):
     @ours_only("memcached dies of SIGBUS")
     def test_an_index_without_room_to_grow_evicts(self):
         self.small_file_system(24)
+        for others_take_all_at in (None, 20_000, 150_000):
+            with self.subTest(others_take_all_at=others_take_all_at):
+                self.set_many_small_ones(400_000, others_take_all_at)
+
+    def set_many_small_ones(self, count, others_take_all_at):
+        """None is refused, also when other files take what the file system has left after so many."""
         server = self.live("-m", "1024")
         wire = self.wire(server)
+        hog = os.path.join(os.path.dirname(self.file), "hog")
         replies = {}
-        for start in range(0, 400_000, 1000):
+        for start in range(0, count, 1000):
+            if start == others_take_all_at:
+                with open(hog, "wb", buffering=0) as out, self.assertRaisesRegex(OSError, "No space left"):
+                    while True:
+                        out.write(bytes(1 << 16))
             wire.send(b"".join(b"set %d 0 0 1\r\nx\r\n" % i for i in range(start, start + 1000)))
             for _ in range(1000):
                 line = wire.line()
                 replies[line] = replies.get(line, 0) + 1
-        self.assertEqual(replies, {b"STORED": 400_000})
+        self.assertEqual(replies, {b"STORED": count})
         stats = dict(wire.stats())
-        self.assertEqual(int(stats["curr_items"]) + int(stats["evictions"]), 400_000)
+        self.assertEqual(int(stats["curr_items"]) + int(stats["evictions"]), count)
         kept = stats["curr_items"]
-        self.assertGreater(int(kept), 100_000)
+        self.assertGreater(int(kept), 10_000)
+        if others_take_all_at is not None:
+            os.remove(hog)
         self.assertIn(f"saved {kept} items", self.end(server))
-        self.check_says(self.live("-m", "1024"), f"restored {kept} items")
+        server = self.live("-m", "1024")
+        self.check_says(server, f"restored {kept} items")
+        server.process.kill()
+        server.wait()
 
     @ours_only("its texts")
     def test_a_stop_that_cannot_save_says_so_and_fails(self):
