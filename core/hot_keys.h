@@ -23,7 +23,7 @@
 
 namespace larder {
 
-class KeySketch {
+class alignas(64) KeySketch {
  public:
   static constexpr size_t kCounters = 256;
   static constexpr uint32_t kOneIn = 512;  // on average

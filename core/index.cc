@@ -16,6 +16,7 @@ void Require(bool holds, const char* what) {
 
 void IndexStripe::Init(Bucket* buckets, size_t capacity, Bucket* overflow, size_t overflow_capacity,
                        uint32_t start, const MemoryFile* file) {
+  static_assert(offsetof(IndexStripe, size_) == kSteadyBytes);
   buckets_ = buckets;
   file_ = file;
   capacity_ = static_cast<uint32_t>(capacity);

@@ -33,6 +33,8 @@ class IndexStripe {
   static constexpr size_t kSlots = 12;
   static constexpr size_t kBucketBytes = 64;
   static constexpr int kStepsPerInsert = 1;
+  // Of this object, from its begin: what is read without the lock, and only growth changes.
+  static constexpr size_t kSteadyBytes = 40;
 
   struct alignas(kBucketBytes) Bucket {
     std::array<std::atomic<uint32_t>, 3> tags;  // 12 bytes of tags; 0: the slot is empty
@@ -187,6 +189,7 @@ class IndexStripe {
     bucket.overflow.store(0, std::memory_order_relaxed);
   }
 
+  // The first kSteadyBytes.
   Bucket* buckets_ = nullptr;
   Bucket* overflow_ = nullptr;
   const MemoryFile* file_ = nullptr;
@@ -195,6 +198,7 @@ class IndexStripe {
   std::atomic<uint32_t> target_{0};
   std::atomic<uint32_t> frontier_{0};
   uint32_t capacity_ = 0;
+
   uint32_t size_ = 0;
   uint32_t overflow_capacity_ = 0;
   uint32_t overflow_fresh_ = 0;  // overflow buckets ever used

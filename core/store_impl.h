@@ -30,12 +30,20 @@ using StripeMutex = Mutex<LockRank::kStripe>;
 using StripeLock = MutexLock<LockRank::kStripe>;
 
 // The keys whose hashes end alike: their index, and all that their commands change besides.
+//
+//   line 0:  [ unused, 24 ][ where the index lies, 40 ]              changes when the index grows
+//   line 1:  [ its counts, 16 ][ mutex, 4 ][ - ][ cas ][ next_expiry ]   changes with each command
+//
+// A prefetch looks at line 0 without the lock, and takes nothing from whoever holds it; a command
+// has to get only line 1 from the core that had the lock before.
 struct alignas(64) Stripe {
-  StripeMutex mutex;
+  std::array<char, 64 - IndexStripe::kSteadyBytes> unused;
   IndexStripe index ABSL_GUARDED_BY(mutex);
+  StripeMutex mutex;
   uint64_t cas ABSL_GUARDED_BY(mutex) = 0;               // the last CAS unique given out
   Deadline next_expiry ABSL_GUARDED_BY(mutex) = kNever;  // no item of the stripe ends before it
 };
+static_assert(sizeof(Stripe) == 128);
 
 // Bounds what large values on their way in may hold, so that the ones let in can always finish.
 class UploadGate {

@@ -43,7 +43,9 @@ std::string_view Store::Impl::OnePiece(const Item& item) const {
   for (Key& key : keys) {
     if (key.bytes.empty()) continue;
     key.hash = impl.hasher_(key.bytes);
-    impl.StripeOf(key.hash).index.PrefetchBucket(key.hash);
+    Stripe& stripe = impl.StripeOf(key.hash);
+    stripe.index.PrefetchBucket(key.hash);
+    __builtin_prefetch(&stripe.mutex, /*rw=*/1);
   }
   if (keys.size() < 2) return;  // nothing to overlap with
   for (const Key& key : keys) {

@@ -65,7 +65,7 @@ struct LruMoves {
   unsigned within = 0;
 };
 
-class SlabClass {
+class alignas(64) SlabClass {
  public:
   // `pages` is the table of all pages, shared by the classes.
   void Init(uint16_t id, size_t chunk_bytes, const ChunkSpace& space, PageInfo* pages);
