@@ -67,11 +67,12 @@ class IndexStripe {
   // The first entry with the tag of `hash` for which matches(handle) is true.
   template <typename Matches>
   [[nodiscard]] Slot Find(uint64_t hash, Matches&& matches) const;
-  // Adds an entry.  `hash_of(handle)` recomputes an entry's hash, for growing.
+  // Adds an entry.  For growing, `hash_of(handle)` recomputes an entry's hash, and
+  // `address_of(handle)` is where it reads.
   // False: the bucket is full and there is no other to be had, because the address space is used up
   // (far beyond the memory limit's worth of items) or the file system is.
-  template <typename HashOf>
-  [[nodiscard]] bool Insert(uint64_t hash, Handle handle, HashOf&& hash_of);
+  template <typename HashOf, typename AddressOf>
+  [[nodiscard]] bool Insert(uint64_t hash, Handle handle, HashOf&& hash_of, AddressOf&& address_of);
   // Takes the entry out.
   void Remove(uint64_t hash, Slot slot);
 
@@ -176,8 +177,8 @@ class IndexStripe {
   bool HasSpareOverflow();
   void StartGrowing();
   // Lays out one bucket for the new size; not while it could run out of overflow buckets.
-  template <typename HashOf>
-  void GrowStep(HashOf&& hash_of);
+  template <typename HashOf, typename AddressOf>
+  void GrowStep(HashOf&& hash_of, AddressOf&& address_of);
   template <typename HashOf>
   void MoveUp(size_t source, size_t wanted, HashOf&& hash_of);
 

@@ -127,10 +127,10 @@ bool IndexStripe::VisitAll(Visit&& visit) {
   return left == 0 && size_ == count;
 }
 
-template <typename HashOf>
-bool IndexStripe::Insert(uint64_t hash, Handle handle, HashOf&& hash_of) {
+template <typename HashOf, typename AddressOf>
+bool IndexStripe::Insert(uint64_t hash, Handle handle, HashOf&& hash_of, AddressOf&& address_of) {
   if (growing()) {
-    for (int i = 0; i < kStepsPerInsert && growing(); ++i) GrowStep(hash_of);
+    for (int i = 0; i < kStepsPerInsert && growing(); ++i) GrowStep(hash_of, address_of);
   } else if (size_t{size_} * 8 > size_t{kFullEighths} * buckets()) {
     StartGrowing();
   }
@@ -139,8 +139,8 @@ bool IndexStripe::Insert(uint64_t hash, Handle handle, HashOf&& hash_of) {
   return true;
 }
 
-template <typename HashOf>
-void IndexStripe::GrowStep(HashOf&& hash_of) {
+template <typename HashOf, typename AddressOf>
+void IndexStripe::GrowStep(HashOf&& hash_of, AddressOf&& address_of) {
   if (!HasSpareOverflow()) return;
   const uint32_t settled = settled_.load(std::memory_order_relaxed);
   const uint32_t target = target_.load(std::memory_order_relaxed);
@@ -152,7 +152,18 @@ void IndexStripe::GrowStep(HashOf&& hash_of) {
   for (size_t source = high + 1; source-- > low;) {
     if (source != wanted) MoveUp(source, wanted, hash_of);
   }
-  if (wanted == 0) settled_.store(target, std::memory_order_relaxed);
+  if (wanted == 0) {
+    settled_.store(target, std::memory_order_relaxed);
+    return;
+  }
+  // What the next step will read, and the bucket of the one after that.
+  const size_t next = (FirstPlace(wanted - 1, target) * settled) >> 32;
+  const unsigned used = ~Matching(buckets_[next], 0) & ((1U << kSlots) - 1);
+  for (unsigned left = used; left != 0; left &= left - 1) {
+    const auto index = static_cast<unsigned>(std::countr_zero(left));
+    __builtin_prefetch(address_of(buckets_[next].handles[index].load(std::memory_order_relaxed)));
+  }
+  if (next != 0) __builtin_prefetch(&buckets_[next - 1]);
 }
 
 template <typename HashOf>

@@ -25,6 +25,7 @@
 
 #include <array>
 #include <atomic>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -93,11 +94,14 @@ struct Piece {
   uint32_t bytes;
   std::atomic<uint16_t> bits;
   uint16_t unused;
-  uint64_t hash;  // of the key
+  std::array<char, sizeof(uint64_t)> hash_bytes;  // chunks are aligned to 4
 
+  // Of the key.
+  [[nodiscard]] uint64_t hash() const { return std::bit_cast<uint64_t>(hash_bytes); }
   [[nodiscard]] char* data() { return reinterpret_cast<char*>(this) + sizeof(Piece); }
 };
-static_assert(sizeof(Piece) == 24 && offsetof(Piece, bits) == offsetof(ChunkHeader, bits));
+static_assert(sizeof(Piece) == 24 && alignof(Piece) == 4 &&
+              offsetof(Piece, bits) == offsetof(ChunkHeader, bits));
 
 // Time as items keep it: 16 ms of the store's clock, modulo 2^28.  That spans 49 days, half of
 // which are needed to tell past from future: the crawler sees to it that no item looks idle for

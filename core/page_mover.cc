@@ -163,9 +163,9 @@ bool Store::Impl::CanMove(SlabClass& donor, PageIndex page) {
   for (size_t i = 0; i < chunks; ++i) {
     auto* piece = reinterpret_cast<Piece*>(space().PageAddress(page) + i * donor.chunk_bytes());
     if ((piece->bits.load(std::memory_order_acquire) & kPiece) == 0) continue;
-    Stripe& stripe = StripeOf(piece->hash);
+    Stripe& stripe = StripeOf(piece->hash());
     StripeLock lock(stripe.mutex);
-    const IndexStripe::Slot slot = FindHandle(stripe, piece->hash, piece->owner);
+    const IndexStripe::Slot slot = FindHandle(stripe, piece->hash(), piece->owner);
     if (!slot) return false;
     const Item* item = ItemAt(slot.handle());
     if (item->has(kLarge) && item->large()->refs.load(std::memory_order_relaxed) > 1) return false;
@@ -264,7 +264,7 @@ void Store::Impl::MoveItem(OpContext& ctx, Stripe& /*stripe*/, IndexStripe::Slot
 
 void Store::Impl::EvacuatePiece(OpContext& ctx, SlabClass& donor, Handle handle) {
   auto* piece = space().At<Piece>(handle);
-  const uint64_t hash = piece->hash;
+  const uint64_t hash = piece->hash();
   Handle to = RescueChunk(ctx, donor, /*worth_an_eviction=*/false);
   {
     Stripe& stripe = StripeOf(hash);

@@ -178,7 +178,7 @@ std::string DecodeSettings(Reader& in, SavedStore* saved) {
   saved->use_cas = use_cas != 0;
   const size_t classes = in.GetCount(sizeof(uint32_t));
   if (!in.ok()) return "wrong length";
-  if (use_cas > 1 || saved->handle_shift < 3 || saved->handle_shift > 16 || classes == 0 ||
+  if (use_cas > 1 || saved->handle_shift < 2 || saved->handle_shift > 16 || classes == 0 ||
       classes >= kMaxClasses) {
     return "a setting out of range";
   }

@@ -71,7 +71,9 @@ bool Store::Impl::Link(OpContext& ctx, Stripe& stripe, uint64_t hash, Handle han
     const size_t before = stripe.index.MemoryBytes();
     bool has_place = false;
     do {
-      has_place = stripe.index.Insert(hash, handle, [&](Handle other) { return HashOf(other); });
+      has_place = stripe.index.Insert(
+          hash, handle, [&](Handle other) { return HashOf(other); },
+          [&](Handle other) { return space().Address(other); });
     } while (!has_place && EvictBeside(ctx, stripe, hash));
     UpdateIndexCharge(stripe, before);
     if (!has_place) return false;

@@ -38,7 +38,7 @@ inline constexpr size_t kLargeValueBytes = 16 << 10;
 struct StoreOptions {
   uint64_t memory_bytes = 64ULL << 20;  // -m
   size_t max_item_bytes = 1 << 20;      // -I: key, value and header together
-  double growth_factor = 1.04;          // -f
+  double growth_factor = 1.03;          // -f
   size_t min_chunk_payload = 16;        // -n: room for key, flags and value in the smallest chunk
   size_t max_chunk_bytes =
       64 << 10;  // slab_chunk_max, at least 17 KiB: the largest piece of a large value

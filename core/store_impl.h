@@ -18,6 +18,7 @@
 
 #include "core/index.h"
 #include "core/item.h"
+#include "core/memory/lazy_array.h"
 #include "core/memory/page_pool.h"
 #include "core/memory/slab_class.h"
 #include "core/memory/slab_sizes.h"
@@ -452,7 +453,7 @@ class Store::Impl {
   PagePool pool_;
   const SlabSizes sizes_;
   StoreTuning tuning_;
-  std::unique_ptr<PageInfo[]> pages_;
+  LazyArray<PageInfo> pages_;
   std::unique_ptr<SlabClass[]> classes_;  // by id; 0 is not used
 
   size_t stripe_count_ = 0;

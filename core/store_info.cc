@@ -27,15 +27,19 @@ uint64_t RandomSeed() {
   return seed;
 }
 
-constexpr unsigned kManyThreads = 5;
-constexpr unsigned kVeryManyThreads = 17;
+constexpr size_t kFewestStripes = 64;
+constexpr size_t kMostStripes = 4096;
 
-// More threads, more stripes; each costs a system page at least, which a small memory would feel.
+// So many that threads hardly meet; but each costs a system page or two, which a small memory would
+// feel.
 size_t StripesFor(unsigned threads, uint64_t memory_bytes) {
-  constexpr uint64_t kMemoryPerStripe = 128 * 1024;
-  constexpr size_t kFewest = 64;
-  const size_t wanted = threads < kManyThreads ? 1024 : threads < kVeryManyThreads ? 2048 : 4096;
-  return std::clamp<size_t>(std::bit_floor(memory_bytes / kMemoryPerStripe), kFewest, wanted);
+  constexpr size_t kPerThread = 64;
+  constexpr uint64_t kAmpleMemory = 1 << 20;  // a stripe, when threads do not ask for more
+  constexpr uint64_t kLeastMemory = 128 << 10;
+  const size_t wanted =
+      std::max(std::bit_ceil(kPerThread * threads), std::bit_floor(memory_bytes / kAmpleMemory));
+  const size_t bearable = std::bit_floor(memory_bytes / kLeastMemory);
+  return std::clamp(std::min(wanted, bearable), kFewestStripes, kMostStripes);
 }
 
 void Require(bool holds, const char* what) {
@@ -76,7 +80,7 @@ Store::Impl::Impl(Store* facade, const StoreOptions& options, const Clock& clock
              std::max(options.max_chunk_bytes, kLeastLargestChunk), options.growth_factor,
              pool_.space().granule(), options.chunk_sizes),
       tuning_(options),
-      pages_(std::make_unique<PageInfo[]>(pool_.capacity() + 1)),
+      pages_(pool_.capacity() + 1),
       classes_(std::make_unique<SlabClass[]>(sizes_.count() + 1)),
       stripe_count_(StripeCount(options, restored_)),
       stripe_mask_(stripe_count_ - 1),
@@ -100,9 +104,8 @@ uint64_t Store::Impl::HashSeed(const StoreOptions& options, const Restored& rest
 // A restored store keeps its stripes, though another number of threads would begin with others.
 size_t Store::Impl::StripeCount(const StoreOptions& options, const Restored& restored) {
   const size_t kept = restored.saved != nullptr ? restored.saved->stripes.size() : 0;
-  for (const unsigned threads : {1U, kManyThreads, kVeryManyThreads}) {
-    if (StripesFor(threads, options.memory_bytes) == kept) return kept;
-  }
+  const bool can_be = std::has_single_bit(kept) && kept >= kFewestStripes && kept <= kMostStripes;
+  if (can_be) return kept;
   return StripesFor(options.threads, options.memory_bytes);
 }
 

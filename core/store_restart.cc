@@ -467,7 +467,7 @@ const char* Restorer::CheckPieces(Worker& worker, const Item& item, Handle handl
     if (class_id == 0) return "a large item's piece that is no chunk";
     const auto* piece = impl_.space().At<Piece>(at);
     if ((piece->bits.load(std::memory_order_relaxed) & (kPiece | kTaken)) != (kPiece | kTaken) ||
-        piece->owner != handle || piece->hash != hash) {
+        piece->owner != handle || piece->hash() != hash) {
       return "a large item's piece that belongs to another";
     }
     const size_t room = impl_.classes_[class_id].chunk_bytes();
@@ -725,7 +725,7 @@ void Store::Impl::Restore() {
             .refusal = absl::StrCat(file.path(), ": ", why)};
   pool_.Abandon();
   (void)file.Clear();  // what is left of it is never read
-  pages_ = std::make_unique<PageInfo[]>(pool_.capacity() + 1);
+  pages_.Clear();
   classes_ = std::make_unique<SlabClass[]>(sizes_.count() + 1);
   stripes_ = std::make_unique<Stripe[]>(stripe_count_);
   for (auto& count : size_histogram_) count.store(0, std::memory_order_relaxed);

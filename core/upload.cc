@@ -126,7 +126,7 @@ class UploadImpl final : public Upload {
     piece->next = kNoChunk;
     piece->owner = kNoChunk;
     piece->bytes = 0;
-    piece->hash = request_.key.hash;
+    std::memcpy(piece->hash_bytes.data(), &request_.key.hash, sizeof request_.key.hash);
     piece->bits.store(kTaken | kPiece, std::memory_order_release);
     (last_ == kNoChunk ? first_ : LastPiece()->next) = handle;
     last_ = handle;

@@ -261,7 +261,7 @@ constexpr OptionRow kRows[] = {
      "", SetNoEvictions},
     {'I', "max-item-size", "size", kMemory, "largest item: bytes, or 512k, 2m (1k to 1024m)", "1m",
      "-I 5m", SetItemSize},
-    {'f', "slab-growth-factor", "num", kMemory, "ratio of one chunk size to the one before", "1.04",
+    {'f', "slab-growth-factor", "num", kMemory, "ratio of one chunk size to the one before", "1.03",
      "-f 1.25", SetFactor},
     {'n', "slab-min-size", "bytes", kMemory, "room for key, flags and value in the smallest chunk",
      "16", "", SetMinChunk},

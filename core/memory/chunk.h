@@ -1,7 +1,8 @@
 // core/memory/chunk.h — how a chunk of memory is named: a 32-bit handle instead of a pointer.
 //
-// A handle is the chunk's distance from the start of the arena in granules of 8 bytes (more above
-// 32 GiB), so links and index entries take 4 bytes.  Page 0 is never used: handle 0 means "none".
+// A handle is the chunk's distance from the start of the arena in granules of 4 bytes (8 for -m
+// above 4 GiB, more above 32 GiB), so links and index entries take 4 bytes.  Page 0 is never used:
+// handle 0 means "none".
 // Threads: any; immutable after construction.
 
 #pragma once

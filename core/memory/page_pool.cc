@@ -15,7 +15,7 @@ namespace {
 // So that the limit can be raised while running.
 constexpr uint64_t kLeastReserveBytes = uint64_t{16} << 30;
 constexpr uint64_t kRaiseFactor = 4;
-constexpr unsigned kLeastShift = 3;
+constexpr unsigned kLeastShift = 2;
 // The system's huge pages, and how many of our pages one of them has.
 constexpr size_t kHugeBytes = size_t{2} << 20;
 constexpr PageIndex kPagesPerHuge = kHugeBytes / kPageBytes;
@@ -28,9 +28,13 @@ constexpr uint64_t kSlackBytes = kPageBytes + kHugeBytes;
 constexpr uint64_t kDescriptionBytesAPage = 32;
 constexpr uint64_t kDescriptionBytes = uint64_t{1} << 20;
 
+uint64_t Reach(unsigned shift) { return (uint64_t{1} << 32) << shift; }
+
+// The finest granule only where it leaves the limit as much room to be raised as any other.
 unsigned ShiftFor(uint64_t bytes) {
-  unsigned shift = kLeastShift;
-  while (((uint64_t{1} << 32) << shift) < bytes + kSlackBytes) ++shift;
+  if (bytes * kRaiseFactor <= Reach(kLeastShift)) return kLeastShift;
+  unsigned shift = kLeastShift + 1;
+  while (Reach(shift) < bytes + kSlackBytes) ++shift;
   return shift;
 }
 
@@ -43,7 +47,7 @@ uint64_t PagePool::FileBytes(uint64_t limit_bytes) {
 PagePool::PagePool(const Options& options) : options_(options), limit_bytes_(options.limit_bytes) {
   clients_.SetLimit(options.limit_bytes);
   const unsigned shift = ShiftFor(options.limit_bytes);
-  const uint64_t addressable = (uint64_t{1} << 32) << shift;
+  const uint64_t addressable = Reach(shift);
   uint64_t bytes = has_file() ? FileBytes(options.limit_bytes)
                               : std::max(options.limit_bytes * kRaiseFactor, kLeastReserveBytes);
   bytes = std::min(bytes, addressable - kSlackBytes);
@@ -135,7 +139,7 @@ PagePool::~PagePool() { munmap(mapping_, mapping_bytes_); }
 
 size_t PagePool::LimitPages() const {
   const uint64_t limit = limit_bytes_.load(std::memory_order_relaxed);
-  const uint64_t uncharged = limit * kUnchargedPercent / 100;
+  const uint64_t uncharged = limit / kUnchargedShare;
   const uint64_t others = index_bytes_.load(std::memory_order_relaxed) + clients_.charge();
   const uint64_t charged = std::min(limit, others > uncharged ? others - uncharged : 0);
   const size_t pages = std::max(kMinPages, static_cast<size_t>((limit - charged) / kPageBytes));

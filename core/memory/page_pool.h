@@ -3,7 +3,7 @@
 // Owner: Store::Impl.  Threads: any; mutex_ guards the free list.  Locks: rank kPool.
 // Memory: one reservation of address space; a page costs memory once it is touched, and gives it
 // back to the system in ReleaseExcess().  The index and what clients take are charged to the same
-// limit, but for a share of kUnchargedPercent of it.
+// limit, but for a small share of it.
 //
 // With a memory file the pages are the file's (page n at n MiB), and a page's room on its file
 // system is taken before the page is handed out: a full file system is a pool that is dry, never a
@@ -31,7 +31,7 @@ class PagePool {
     bool lock = false;         // keep pages in memory (mlock)
     int file = -1;             // memory file of FileBytes(); borrowed
   };
-  static constexpr uint64_t kUnchargedPercent = 3;
+  static constexpr uint64_t kUnchargedShare = 60;  // of the limit, one part in so many
   static constexpr size_t kMinPages = 8;
 
   // What a memory file for that limit is long; the limit cannot grow beyond it.

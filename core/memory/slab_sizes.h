@@ -26,11 +26,11 @@ class SlabSizes {
   [[nodiscard]] size_t largest() const { return sizes_.back(); }
 
  private:
-  static constexpr size_t kTableStep = 8;
+  static constexpr size_t kTableStep = 4;
   static constexpr size_t kTableBytes = 20 * 1024;  // sizes up to here are looked up
 
   std::vector<size_t> sizes_;
-  std::vector<uint8_t> table_;  // class by (bytes + 7) / 8
+  std::vector<uint8_t> table_;  // class by (bytes + 3) / 4
 };
 
 }  // namespace larder

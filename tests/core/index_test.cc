@@ -10,6 +10,8 @@
 namespace larder {
 namespace {
 
+const void* NowhereToRead(Handle /*handle*/) { return nullptr; }
+
 // A stripe of its own over entries whose hash the test chooses.
 class Fixture {
   static constexpr size_t kCapacity = 4096;
@@ -26,7 +28,8 @@ class Fixture {
 
   void Insert(Handle handle, uint64_t hash) {
     hashes[handle] = hash;
-    REQUIRE(index.Insert(hash, handle, [this](Handle other) { return hashes.at(other); }));
+    REQUIRE(index.Insert(
+        hash, handle, [this](Handle other) { return hashes.at(other); }, NowhereToRead));
   }
   IndexStripe::Slot Find(Handle handle) {
     return index.Find(hashes.at(handle), [&](Handle other) { return other == handle; });
@@ -95,8 +98,9 @@ TEST_CASE("an index that has run out of overflow buckets loses nothing by growin
   size_t refused = 0;
   for (Handle handle = 1; handle <= 200; ++handle) {
     f.hashes[handle] = at(handle % 2 == 0 ? 0.4 : 0.6);
-    if (!f.index.Insert(f.hashes[handle], handle,
-                        [&](Handle other) { return f.hashes.at(other); })) {
+    if (!f.index.Insert(
+            f.hashes[handle], handle, [&](Handle other) { return f.hashes.at(other); },
+            NowhereToRead)) {
       f.hashes.erase(handle);
       ++refused;
     }
@@ -114,10 +118,13 @@ TEST_CASE("an insert moves at most one bucket of a growing index", "[core][index
   for (Handle handle = 1; handle <= 20000; ++handle) {
     f.hashes[handle] = random();
     size_t rehashed = 0;
-    REQUIRE(f.index.Insert(f.hashes[handle], handle, [&](Handle other) {
-      ++rehashed;
-      return f.hashes.at(other);
-    }));
+    REQUIRE(f.index.Insert(
+        f.hashes[handle], handle,
+        [&](Handle other) {
+          ++rehashed;
+          return f.hashes.at(other);
+        },
+        NowhereToRead));
     most = std::max(most, rehashed);
   }
   // Two old buckets feed a new one.

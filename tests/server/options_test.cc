@@ -236,7 +236,7 @@ TEST_CASE("help, licence and version end the run, the first of them wins", "[ser
   CHECK(Parse({"-i"}).out.size() > version.out.size());
   const std::string help = Parse({"-h"}).out;
   for (const char* word : {"unix-socket", "sasl", "ext_path", "proxy_config", "enable-ssl",
-                           "no_drop_privileges", "Examples", "[1.04]"}) {
+                           "no_drop_privileges", "Examples", "[1.03]"}) {
     CHECK_THAT(help, Catch::Contains(word));
   }
   CHECK(Parse({"-t", "65", "-h"}).exit_code == 0);
