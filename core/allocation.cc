@@ -53,7 +53,7 @@ bool Store::Impl::TimeToSteal(SlabClass& slab_class) {
       automove == kAutomoveEager
           ? 1
           : static_cast<uint32_t>(std::clamp<size_t>(slab_class.chunks_per_page() / 8, 1, 64));
-  auto& count = evictions_since_look_[slab_class.id()];
+  auto& count = evictions_[slab_class.id()].since_look;
   return count.load(std::memory_order_relaxed) >= interval;
 }
 
@@ -62,7 +62,7 @@ bool Store::Impl::TimeToSteal(SlabClass& slab_class) {
 size_t Store::Impl::SettleClass(size_t class_id) {
   const SlabClass& wanted = classes_[class_id];
   if (wanted.has_pages() || pool_.LimitPages() >= kPagesPerClass * sizes_.count()) return class_id;
-  auto& demand = demand_[class_id];
+  auto& demand = evictions_[class_id].demand;
   const uint32_t asked = demand.load(std::memory_order_relaxed) + 1;
   demand.store(asked, std::memory_order_relaxed);
   if (asked < wanted.chunks_per_page() / 2) {
@@ -116,7 +116,7 @@ Handle Store::Impl::Allocate(OpContext& ctx, size_t class_id, size_t least_id) {
     } while (AddPageFromPool(slab_class));
     if (!options_.evict) break;
     if (TimeToSteal(slab_class)) {
-      evictions_since_look_[class_id].store(0, std::memory_order_relaxed);
+      evictions_[class_id].since_look.store(0, std::memory_order_relaxed);
       if (StealPage(ctx, class_id, /*must=*/false)) continue;
     }
     bool freed = false;
@@ -150,7 +150,7 @@ Handle Store::Impl::PickVictim(OpContext& ctx, SlabClass& slab_class, unsigned s
     ClassLock lock(slab_class.mutex());
     victim = slab_class.PickVictim(Lru(), Ticks::At(ctx.now), skip, &moves);
     if (victim != kNoChunk) {
-      NextVictim& next = next_victims_[slab_class.id()];
+      NextVictim& next = evictions_[slab_class.id()].next;
       *hash = next.handle == victim ? next.hash : HashOf(victim);
       next.handle = slab_class.Before(victim);
       if (next.handle != kNoChunk) FetchVictim(slab_class, next);
@@ -243,15 +243,15 @@ Handle Store::Impl::Evict(OpContext& ctx, Stripe& stripe, uint64_t hash, IndexSt
     if (!item->has(kFetched)) stats.Add(ClassCounter::expired_unfetched, id);
   } else {
     stats.Add(ClassCounter::evicted, id);
-    evicted_ticks_[id].store(Ticks::Age(Ticks::At(ctx.now), item->ticks()),
-                             std::memory_order_relaxed);
+    ClassEvictions& evictions = evictions_[id];
+    evictions.ticks.store(Ticks::Age(Ticks::At(ctx.now), item->ticks()), std::memory_order_relaxed);
     stats.Add(ClassCounter::direct_reclaims, id);
     if (item->deadline() != kNever) stats.Add(ClassCounter::evicted_nonzero, id);
     if (!item->has(kFetched)) stats.Add(ClassCounter::evicted_unfetched, id);
     if (item->has(kActive)) stats.Add(ClassCounter::evicted_active, id);
     if (ctx.IsWatched(kEvictions)) NoteEviction(ctx, *item, id);
-    evictions_since_look_[id].store(evictions_since_look_[id].load(std::memory_order_relaxed) + 1,
-                                    std::memory_order_relaxed);
+    evictions.since_look.store(evictions.since_look.load(std::memory_order_relaxed) + 1,
+                               std::memory_order_relaxed);
   }
   stripe.index.Remove(hash, slot);
   if (item->has(kLarge)) {

@@ -461,7 +461,8 @@ class Store::Impl {
   std::unique_ptr<Stripe[]> stripes_;
   void* index_mapping_ = nullptr;
   size_t index_mapping_bytes_ = 0;
-  std::atomic<uint64_t> index_bytes_{0};
+  // What follows changes, and what stands before is read by every request.
+  alignas(64) std::atomic<uint64_t> index_bytes_{0};
 
   UploadGate uploads_;
 
@@ -480,11 +481,15 @@ class Store::Impl {
   std::atomic<TimeMs> flush_at_{0};
   std::mutex flush_mutex_;
 
-  Mutex<LockRank::kMover> mover_mutex_;
-  std::array<NextVictim, kMaxClasses> next_victims_{};  // each guarded by its class's lock
-  std::array<std::atomic<uint32_t>, kMaxClasses> evictions_since_look_{};
-  std::array<std::atomic<uint32_t>, kMaxClasses> evicted_ticks_{};  // ClassInfo's evicted_age
-  std::array<std::atomic<uint32_t>, kMaxClasses> demand_{};         // for a class without pages
+  alignas(64) Mutex<LockRank::kMover> mover_mutex_;  // away from what every request reads
+  // What evictions note of a class, on a line of its own.
+  struct alignas(64) ClassEvictions {
+    NextVictim next;                      // guarded by the class's lock
+    std::atomic<uint32_t> since_look{0};  // evictions since it asked for another one's page
+    std::atomic<uint32_t> ticks{0};       // ClassInfo's evicted_age
+    std::atomic<uint32_t> demand{0};      // while it has no pages
+  };
+  std::array<ClassEvictions, kMaxClasses> evictions_{};
   std::atomic<TimeMs> last_hunger_{0};   // when a class last took a page of another
   std::atomic<size_t> hungry_class_{0};  // which one
   // A page move that was asked for: kAsked, source and destination; 0: none.

@@ -204,7 +204,7 @@ std::vector<ClassInfo> Store::Impl::Classes() {
     info.item_bytes = totals->Class(ClassCounter::bytes_added, id) -
                       totals->Class(ClassCounter::bytes_removed, id);
     info.evicted_age_seconds = static_cast<uint32_t>(
-        evicted_ticks_[id].load(std::memory_order_relaxed) * Ticks::kMs / 1000);
+        evictions_[id].ticks.load(std::memory_order_relaxed) * Ticks::kMs / 1000);
     for (size_t s = 0; s < kSegments; ++s) {
       info.items[s] = classes_[id].items(static_cast<Segment>(s));
       info.age_seconds[s] = static_cast<uint32_t>(

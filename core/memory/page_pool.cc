@@ -97,10 +97,13 @@ void PagePool::Abandon() {
 void PagePool::Preallocate() {
   if (!options_.preallocate) return;
   std::vector<PageIndex> all;
-  for (PageIndex page = Acquire(); page != kNoPage; page = Acquire()) {
-    madvise(space_.PageAddress(page), kPageBytes, MADV_HUGEPAGE);
+  for (PageIndex page = Acquire(); page != kNoPage; page = Acquire()) all.push_back(page);
+  if (all.empty()) return;
+  // In one piece and before any of it is touched: a huge page has two of ours.
+  const auto [first, last] = std::minmax_element(all.begin(), all.end());
+  madvise(space_.PageAddress(*first), (*last - *first + 1) * kPageBytes, MADV_HUGEPAGE);
+  for (const PageIndex page : all) {
     for (size_t at = 0; at < kPageBytes; at += 4096) space_.PageAddress(page)[at] = 0;
-    all.push_back(page);
   }
   for (auto page = all.rbegin(); page != all.rend(); ++page) Release(*page);
 }
