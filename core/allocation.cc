@@ -17,6 +17,7 @@ constexpr unsigned kVictimAttempts = 16;
 constexpr unsigned kAllocateRounds = 2000;
 constexpr unsigned kRoundsBeforeSleep = 64;
 constexpr int kAutomoveEager = 2;     // asks at every eviction
+constexpr size_t kRarestLook = 256;   // evictions; looking takes as long as one or two of them
 constexpr size_t kPagesPerClass = 4;  // with so many there is no need to share
 
 }  // namespace
@@ -49,10 +50,10 @@ void Store::Impl::Free(Handle chunk) {
 bool Store::Impl::TimeToSteal(SlabClass& slab_class) {
   const int automove = tuning_.automove.load(std::memory_order_relaxed);
   if (automove == 0) return false;
-  const auto interval =
-      automove == kAutomoveEager
-          ? 1
-          : static_cast<uint32_t>(std::clamp<size_t>(slab_class.chunks_per_page() / 8, 1, 64));
+  const auto interval = automove == kAutomoveEager
+                            ? 1
+                            : static_cast<uint32_t>(std::clamp<size_t>(
+                                  slab_class.chunks_per_page() / 8, 1, kRarestLook));
   auto& count = evictions_[slab_class.id()].since_look;
   return count.load(std::memory_order_relaxed) >= interval;
 }

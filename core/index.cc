@@ -55,18 +55,16 @@ void IndexStripe::Remove(uint64_t hash, Slot slot) {
   if (link == 0) return;
   // Keep chains short: the first overflow bucket fills the gap, and goes when it is empty.
   Bucket& spill = overflow_[link - 1];
-  const unsigned all = (1U << kSlots) - 1;
   const unsigned free = Matching(home, 0);
-  if (const unsigned spilled = ~Matching(spill, 0) & all; free != 0 && spilled != 0) {
+  if (const unsigned spilled = Used(spill); free != 0 && spilled != 0) {
     const auto from = static_cast<unsigned>(std::countr_zero(spilled));
     const auto to = static_cast<unsigned>(std::countr_zero(free));
-    const uint32_t word = spill.tags[from / 4].load(std::memory_order_relaxed);
     home.handles[to].store(spill.handles[from].load(std::memory_order_relaxed),
                            std::memory_order_relaxed);
-    SetTag(home, to, static_cast<uint8_t>(word >> (from % 4 * 8)));
+    SetTag(home, to, TagAt(spill, from));
     SetTag(spill, from, 0);
   }
-  if (Matching(spill, 0) == all) {
+  if (Used(spill) == 0) {
     home.overflow.store(spill.overflow.load(std::memory_order_relaxed), std::memory_order_relaxed);
     FreeOverflow(link);
   }

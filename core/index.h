@@ -159,7 +159,11 @@ class IndexStripe {
     if (place >= frontier_.load(std::memory_order_relaxed)) return place;
     return Scale(hash, settled_.load(std::memory_order_relaxed));
   }
+  // One bit a slot whose tag is `tag`.
   static unsigned Matching(const Bucket& bucket, uint8_t tag);
+  static constexpr unsigned kAllSlots = (1U << kSlots) - 1;
+  // One bit a slot that has an entry.
+  static unsigned Used(const Bucket& bucket) { return ~Matching(bucket, 0) & kAllSlots; }
   static uint8_t TagAt(const Bucket& bucket, unsigned index) {
     const uint32_t word = bucket.tags[index / 4].load(std::memory_order_relaxed);
     return static_cast<uint8_t>(word >> (index % 4 * 8));

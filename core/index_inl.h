@@ -15,7 +15,6 @@
 
 namespace larder {
 
-// One bit a slot whose tag is `tag`.
 inline unsigned IndexStripe::Matching(const Bucket& bucket, uint8_t tag) {
   const uint32_t t0 = bucket.tags[0].load(std::memory_order_relaxed);
   const uint32_t t1 = bucket.tags[1].load(std::memory_order_relaxed);
@@ -24,7 +23,7 @@ inline unsigned IndexStripe::Matching(const Bucket& bucket, uint8_t tag) {
   const __m128i tags =
       _mm_set_epi32(0, static_cast<int>(t2), static_cast<int>(t1), static_cast<int>(t0));
   const __m128i equal = _mm_cmpeq_epi8(tags, _mm_set1_epi8(static_cast<char>(tag)));
-  return static_cast<unsigned>(_mm_movemask_epi8(equal)) & ((1U << kSlots) - 1);
+  return static_cast<unsigned>(_mm_movemask_epi8(equal)) & kAllSlots;
 #else
   unsigned found = 0;
   for (unsigned i = 0; i < kSlots; ++i) {
@@ -66,8 +65,7 @@ void IndexStripe::PrefetchEntries(uint64_t hash, Prefetch&& prefetch) const {
 template <typename Visit>
 void IndexStripe::VisitBucket(size_t at, Visit&& visit) const {
   for (Bucket* bucket = &buckets_[at]; bucket != nullptr; bucket = Overflow(*bucket)) {
-    const unsigned used = ~Matching(*bucket, 0) & ((1U << kSlots) - 1);
-    for (unsigned left = used; left != 0; left &= left - 1) {
+    for (unsigned left = Used(*bucket); left != 0; left &= left - 1) {
       const auto index = static_cast<unsigned>(std::countr_zero(left));
       visit(bucket->handles[index].load(std::memory_order_relaxed));
     }
@@ -105,8 +103,7 @@ bool IndexStripe::VisitAll(Visit&& visit) {
   };
   for (size_t at = 0; at < buckets(); ++at) {
     for (const Bucket* bucket = &buckets_[at];;) {
-      const unsigned used = ~Matching(*bucket, 0) & ((1U << kSlots) - 1);
-      for (unsigned slots = used; slots != 0; slots &= slots - 1) {
+      for (unsigned slots = Used(*bucket); slots != 0; slots &= slots - 1) {
         const auto index = static_cast<unsigned>(std::countr_zero(slots));
         visit(at, TagAt(*bucket, index), bucket->handles[index].load(std::memory_order_relaxed));
         ++count;
@@ -120,7 +117,7 @@ bool IndexStripe::VisitAll(Visit&& visit) {
   for (uint32_t link = overflow_free_; link != 0;) {
     if (!is_met_first(link)) return false;
     const Bucket& bucket = overflow_[link - 1];
-    if (Matching(bucket, 0) != (1U << kSlots) - 1) return false;
+    if (Used(bucket) != 0) return false;
     link = bucket.overflow.load(std::memory_order_relaxed);
   }
   size_ = static_cast<uint32_t>(count);
@@ -158,8 +155,7 @@ void IndexStripe::GrowStep(HashOf&& hash_of, AddressOf&& address_of) {
   }
   // What the next step will read, and the bucket of the one after that.
   const size_t next = (FirstPlace(wanted - 1, target) * settled) >> 32;
-  const unsigned used = ~Matching(buckets_[next], 0) & ((1U << kSlots) - 1);
-  for (unsigned left = used; left != 0; left &= left - 1) {
+  for (unsigned left = Used(buckets_[next]); left != 0; left &= left - 1) {
     const auto index = static_cast<unsigned>(std::countr_zero(left));
     __builtin_prefetch(address_of(buckets_[next].handles[index].load(std::memory_order_relaxed)));
   }
@@ -176,7 +172,7 @@ void IndexStripe::MoveUp(size_t source, size_t wanted, HashOf&& hash_of) {
                         std::memory_order_relaxed);
     FreeOverflow(link);
   }
-  for (auto& tags : from.tags) tags.store(0, std::memory_order_relaxed);
+  Empty(from);
   const uint32_t target = target_.load(std::memory_order_relaxed);
   for (const Handle handle : entries) {
     const uint64_t hash = hash_of(handle);

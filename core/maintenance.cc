@@ -218,7 +218,11 @@ void Store::Impl::RunAll(OpContext& ctx) {
 }
 
 void Store::Impl::WakeThreads() {
-  wakes_.fetch_add(1);
+  {
+    // Nobody is between looking and falling asleep.
+    const std::lock_guard<std::mutex> lock(stop_mutex_);
+    wakes_.fetch_add(1);
+  }
   stop_changed_.notify_all();
 }
 

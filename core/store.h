@@ -197,11 +197,11 @@ struct ValueView {
 // is who gets the token: the first to read the item as stale, as about to expire (`recache`), or as
 // just created (`create`).  Any new value ends both states.
 struct ReadOptions {
-  bool touch = false;          // gat: also sets the deadline, and counts as touch
+  bool touch = false;          // gat: also sets the deadline, and counts as touch; see `tokens`
   Deadline deadline = kNever;  // with touch
   bool peek = false;           // leaves no trace of the read in the item
   bool uncounted = false;      // nor in the counters
-  bool tokens = false;         // takes part in the game of tokens; the rest needs it:
+  bool tokens = false;         // mg: the game of tokens, a miss is a get; the rest needs it:
   bool create = false;         // a miss makes an empty item, ending at `create_deadline`
   Deadline create_deadline = kNever;
   uint64_t create_cas = 0;       // its CAS; 0: the next one

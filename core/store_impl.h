@@ -336,7 +336,7 @@ class Store::Impl {
   void ApplyFlush(OpContext& ctx);
   // REQUIRES: flush_mutex_ is held.
   void BumpEpoch(OpContext& ctx, std::string_view prefix);
-  // A whole pass of the crawler has to come before the next flush.
+  // False: another one begins just now, or the crawler has to come by first.
   bool BeginFlush(OpContext& ctx, std::string_view prefix);
   // Flushes that can begin before the crawler has been everywhere.
   [[nodiscard]] uint64_t EpochsLeft() const;

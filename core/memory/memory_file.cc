@@ -128,10 +128,14 @@ void MemoryFile::UnmapTail() {
 }
 
 bool MemoryFile::TakeRoom(const void* at, size_t bytes) const {
-  const auto offset = static_cast<off_t>(bytes_) + (static_cast<const char*>(at) - tail_);
+  const auto behind = static_cast<uint64_t>(static_cast<const char*>(at) - tail_);
+  return TakeRoomIn(fd_, bytes_ + behind, bytes);
+}
+
+bool MemoryFile::TakeRoomIn(int file, uint64_t offset, uint64_t bytes) {
   int refused = 0;
   do {
-    refused = posix_fallocate(fd_, offset, static_cast<off_t>(bytes));
+    refused = posix_fallocate(file, static_cast<off_t>(offset), static_cast<off_t>(bytes));
   } while (refused == EINTR);
   return refused == 0;
 }

@@ -13,7 +13,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <span>
 #include <string>
 #include <string_view>
 
@@ -52,6 +51,8 @@ class MemoryFile {
   // Any thread.  Takes room on the file system for a part of the mapped tail, before it is touched:
   // without, a full file system would be a SIGBUS.  False: there is none.
   [[nodiscard]] bool TakeRoom(const void* at, size_t bytes) const;
+  // The same for any part of any file.
+  [[nodiscard]] static bool TakeRoomIn(int file, uint64_t offset, uint64_t bytes);
   // Whether it takes less room than `bytes`, as a copy may.
   [[nodiscard]] bool IsSmallerThan(uint64_t bytes) const;
 

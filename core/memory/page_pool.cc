@@ -5,9 +5,10 @@
 #include <sys/statvfs.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+
+#include "core/memory/memory_file.h"
 
 namespace larder {
 namespace {
@@ -189,13 +190,7 @@ PageIndex PagePool::Acquire() {
 
 bool PagePool::Open(PageIndex page) {
   char* address = space_.PageAddress(page);
-  int refused = 0;
-  do {
-    refused = has_file() ? posix_fallocate(options_.file, static_cast<off_t>(page * kPageBytes),
-                                           static_cast<off_t>(kPageBytes))
-                         : 0;
-  } while (refused == EINTR);
-  if (refused != 0) {
+  if (has_file() && !MemoryFile::TakeRoomIn(options_.file, page * kPageBytes, kPageBytes)) {
     NoteNoRoom();
     return false;
   }

@@ -165,13 +165,16 @@ struct Entry {
   size_t stripe = 0;
   unsigned slot = 0;
 };
+uint32_t TagOf(const IndexStripe::Bucket& bucket, unsigned slot) {
+  return bucket.tags[slot / 4] >> slot % 4 * 8 & 0xffU;
+}
 std::vector<Entry> EntriesOf(SavedFile& file) {
   std::vector<Entry> entries;
   for (size_t i = 0; i < file.saved.stripes.size(); ++i) {
     for (uint32_t at = 0; at < file.saved.stripes[i].index.target; ++at) {
       IndexStripe::Bucket& bucket = file.Buckets(i)[at];
       for (unsigned slot = 0; slot < IndexStripe::kSlots; ++slot) {
-        if ((bucket.tags[slot / 4] >> slot % 4 * 8 & 0xff) == 0) continue;
+        if (TagOf(bucket, slot) == 0) continue;
         entries.push_back({&bucket, i, slot});
       }
     }
@@ -258,13 +261,10 @@ TEST_CASE("a key that is there twice is harmless", "[core][restart]") {
   // Its entry goes to where the key belongs.
   const unsigned free = first.slot + 1;
   REQUIRE(free < IndexStripe::kSlots);
-  const auto tag_at = [](const Entry& entry, unsigned slot) {
-    return entry.bucket->tags[slot / 4] >> slot % 4 * 8 & 0xffU;
-  };
-  REQUIRE(tag_at(first, free) == 0);
-  first.bucket->tags[free / 4] |= tag_at(first, first.slot) << free % 4 * 8;
+  REQUIRE(TagOf(*first.bucket, free) == 0);
+  first.bucket->tags[free / 4] |= TagOf(*first.bucket, first.slot) << free % 4 * 8;
   first.bucket->handles[free] = second.bucket->handles[second.slot].load();
-  second.bucket->tags[second.slot / 4] ^= tag_at(second, second.slot) << second.slot % 4 * 8;
+  second.bucket->tags[second.slot / 4] ^= TagOf(*second.bucket, second.slot) << second.slot % 4 * 8;
   file.Seal();
   file.Write(folder);
   Life life(folder);
