@@ -15,6 +15,15 @@
 
 #include "absl/base/thread_annotations.h"
 
+#ifdef LARDER_COUNT_LOCKS
+#include "core/base/lock_counts.h"
+#define LARDER_COUNT_LOCK(what) ++lock_counts.what[static_cast<size_t>(kRank)]
+#define LARDER_TIME_LOCK(what) lock_counts.what(static_cast<size_t>(kRank), this)
+#else
+#define LARDER_COUNT_LOCK(what) static_cast<void>(0)
+#define LARDER_TIME_LOCK(what) static_cast<void>(0)
+#endif
+
 namespace larder {
 
 // From the outermost to the innermost.
@@ -56,13 +65,18 @@ class ABSL_LOCKABLE Mutex {
     NoteLocked(kRank);
     uint32_t expected = kFree;
     if (!state_.compare_exchange_strong(expected, kHeld, std::memory_order_acquire)) LockSlow();
+    LARDER_TIME_LOCK(Taken);
   }
 
   // False, and no lock taken, when somebody holds it.  Exempt from the rank check: it cannot
   // deadlock.
   [[nodiscard]] bool TryLock() ABSL_EXCLUSIVE_TRYLOCK_FUNCTION(true) {
     uint32_t expected = kFree;
-    if (!state_.compare_exchange_strong(expected, kHeld, std::memory_order_acquire)) return false;
+    if (!state_.compare_exchange_strong(expected, kHeld, std::memory_order_acquire)) {
+      LARDER_COUNT_LOCK(refused);
+      return false;
+    }
+    LARDER_TIME_LOCK(Taken);
 #ifndef NDEBUG
     ++held_locks[static_cast<unsigned>(kRank)];
 #endif
@@ -71,6 +85,7 @@ class ABSL_LOCKABLE Mutex {
 
   void Unlock() ABSL_UNLOCK_FUNCTION() {
     NoteUnlocked(kRank);
+    LARDER_TIME_LOCK(Released);
     if (state_.exchange(kFree, std::memory_order_release) == kContended) state_.notify_one();
   }
 
@@ -84,6 +99,7 @@ class ABSL_LOCKABLE Mutex {
   static constexpr int kSpins = 64;
 
   void LockSlow() {
+    LARDER_COUNT_LOCK(contended);
     for (int i = 0; i < kSpins; ++i) {
       uint32_t expected = kFree;
       if (state_.load(std::memory_order_relaxed) == kFree &&
@@ -92,6 +108,7 @@ class ABSL_LOCKABLE Mutex {
       }
     }
     while (state_.exchange(kContended, std::memory_order_acquire) != kFree) {
+      LARDER_COUNT_LOCK(slept);
       state_.wait(kContended, std::memory_order_relaxed);
     }
   }
@@ -115,3 +132,6 @@ class ABSL_SCOPED_LOCKABLE MutexLock {
 };
 
 }  // namespace larder
+
+#undef LARDER_COUNT_LOCK
+#undef LARDER_TIME_LOCK
