@@ -112,7 +112,8 @@ bool Store::Impl::RunCrawler(OpContext& ctx, size_t buckets) {
   if (crawl_.stripe == 0 && crawl_.bucket == 0) {
     ctx.stats->Add(ThreadCounter::crawler_starts);
     crawl_.epoch_at_start = epoch_.load(std::memory_order_acquire);
-    crawl_.every_item = crawl_asked_.exchange(false, std::memory_order_relaxed) ||
+    crawl_.asked = crawl_asked_.load(std::memory_order_relaxed);
+    crawl_.every_item = crawl_.asked ||
                         swept_epoch_.load(std::memory_order_relaxed) != crawl_.epoch_at_start ||
                         ctx.now - last_refresh_ >= Ticks::kRefreshMs;
   }
@@ -143,6 +144,7 @@ bool Store::Impl::RunCrawler(OpContext& ctx, size_t buckets) {
     swept_epoch_.store(crawl_.epoch_at_start, std::memory_order_release);
     last_refresh_ = ctx.now;
   }
+  if (crawl_.asked) crawl_asked_.store(false, std::memory_order_relaxed);
   crawl_ = {};
   return true;
 }

@@ -152,7 +152,7 @@ bool Store::Impl::StealPage(OpContext& ctx, size_t class_id, bool must) {
   return true;
 }
 
-// False: it holds a piece of an upload on its way, or of a value being sent, so that emptying the
+// False: it holds a part of an upload on its way, or of a value being sent, so that emptying the
 // rest would be in vain.  Both may change at any moment.
 bool Store::Impl::CanMove(SlabClass& donor, PageIndex page) {
   size_t chunks = 0;
@@ -162,7 +162,12 @@ bool Store::Impl::CanMove(SlabClass& donor, PageIndex page) {
   }
   for (size_t i = 0; i < chunks; ++i) {
     auto* piece = reinterpret_cast<Piece*>(space().PageAddress(page) + i * donor.chunk_bytes());
-    if ((piece->bits.load(std::memory_order_acquire) & kPiece) == 0) continue;
+    const uint16_t bits = piece->bits.load(std::memory_order_acquire);
+    if ((bits & (kLinked | kLarge)) == (kLinked | kLarge)) {
+      const auto* item = reinterpret_cast<const Item*>(piece);
+      if (item->large()->refs.load(std::memory_order_relaxed) > 1) return false;
+    }
+    if ((bits & kPiece) == 0) continue;
     Stripe& stripe = StripeOf(piece->hash());
     StripeLock lock(stripe.mutex);
     const IndexStripe::Slot slot = FindHandle(stripe, piece->hash(), piece->owner);

@@ -413,7 +413,8 @@ class Store::Impl {
   };
   static Restored ReadMemoryFile(const StoreOptions& options);
   static uint64_t HashSeed(const StoreOptions& options, const Restored& restored);
-  static size_t StripeCount(const StoreOptions& options, const Restored& restored);
+  // As many as a restored store had, if there can be so many; 0: by the options.
+  void MakeStripes(size_t kept);
   // Takes the saved items over, or refuses them and leaves everything empty.
   void Restore();
   [[nodiscard]] SavedStore Describe();
@@ -503,6 +504,7 @@ class Store::Impl {
     size_t bucket = 0;
     Deadline next_expiry = kNever;
     uint64_t epoch_at_start = 0;
+    bool asked = false;       // by StartCrawl()
     bool every_item = false;  // also of stripes where nothing is known to be dead
   };
   std::mutex crawl_mutex_;

@@ -82,11 +82,9 @@ Store::Impl::Impl(Store* facade, const StoreOptions& options, const Clock& clock
       tuning_(options),
       pages_(pool_.capacity() + 1),
       classes_(std::make_unique<SlabClass[]>(sizes_.count() + 1)),
-      stripe_count_(StripeCount(options, restored_)),
-      stripe_mask_(stripe_count_ - 1),
-      stripes_(std::make_unique<Stripe[]>(stripe_count_)),
       size_histogram_(options.track_sizes ? kSizeSteps : 0) {
   InitClasses();
+  MakeStripes(restored_.saved != nullptr ? restored_.saved->stripes.size() : 0);
   ReserveIndex();
   if (restored_.saved != nullptr) Restore();
   pool_.Preallocate();
@@ -102,11 +100,11 @@ uint64_t Store::Impl::HashSeed(const StoreOptions& options, const Restored& rest
 }
 
 // A restored store keeps its stripes, though another number of threads would begin with others.
-size_t Store::Impl::StripeCount(const StoreOptions& options, const Restored& restored) {
-  const size_t kept = restored.saved != nullptr ? restored.saved->stripes.size() : 0;
+void Store::Impl::MakeStripes(size_t kept) {
   const bool can_be = std::has_single_bit(kept) && kept >= kFewestStripes && kept <= kMostStripes;
-  if (can_be) return kept;
-  return StripesFor(options.threads, options.memory_bytes);
+  stripe_count_ = can_be ? kept : StripesFor(options_.threads, options_.memory_bytes);
+  stripe_mask_ = stripe_count_ - 1;
+  stripes_ = std::make_unique<Stripe[]>(stripe_count_);
 }
 
 void Store::Impl::InitClasses() {

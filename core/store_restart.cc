@@ -727,10 +727,10 @@ void Store::Impl::Restore() {
   (void)file.Clear();  // what is left of it is never read
   pages_.Clear();
   classes_ = std::make_unique<SlabClass[]>(sizes_.count() + 1);
-  stripes_ = std::make_unique<Stripe[]>(stripe_count_);
   for (auto& count : size_histogram_) count.store(0, std::memory_order_relaxed);
   InitClasses();
   ReleaseIndex();
+  MakeStripes(0);
   ReserveIndex();
 }
 

@@ -19,10 +19,11 @@ struct PlainArguments {
   std::string ended_by;  // the first of help, license, version; what stands behind it is not read
 };
 
-// Cuts clusters of letters, completes unambiguous prefixes, joins values to their flags, sets
-// apart words that belong to no flag.  A blank before a value is skipped ("-m 64" as one element).
+// Adds a warning for the words that belong to no flag.
 void WarnOfStrays(const PlainArguments& plain, Options& options);
 
+// Cuts clusters of letters, completes unambiguous prefixes, joins values to their flags, sets
+// apart words that belong to no flag.  A blank before a value is skipped ("-m 64" as one element).
 [[nodiscard]] PlainArguments NormaliseArguments(std::span<const std::string> args);
 
 }  // namespace larder::server

@@ -170,10 +170,6 @@ Refusal SetNapiIds(Options& options, std::string_view text) {
 }
 
 // Switches.
-Refusal Switch(bool* what, std::string_view value) {
-  *what = value != kSwitchedOff;
-  return {};
-}
 Refusal SwitchOff(bool* what, std::string_view value) {
   *what = value == kSwitchedOff;
   return {};

@@ -29,6 +29,11 @@ inline constexpr OptionGroup kOptionGroups[] = {
 
 // The value of a flag without argument that a configuration takes back.
 inline constexpr std::string_view kSwitchedOff = "no";
+// Sets what such a flag is about.
+inline Refusal Switch(bool* what, std::string_view value) {
+  *what = value != kSwitchedOff;
+  return {};
+}
 
 struct OptionRow {
   char letter;                // '\0': it has only a long name

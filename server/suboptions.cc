@@ -220,20 +220,15 @@ Refusal ReadBufLimit(Options& o, const SuboptionRow& row, std::string_view text)
   }
   return refusal;
 }
-// A switch that a configuration can take back.
-Refusal Switch(bool* what, std::string_view value) {
-  *what = value != kSwitchedOff;
-  return {};
-}
 Refusal TrackSizes(Options& o, const SuboptionRow&, std::string_view value) {
   return Switch(&o.store.track_sizes, value);
 }
 Refusal Modern(Options&, const SuboptionRow&, std::string_view) { return {}; }
 Refusal DebugCommands(Options& o, const SuboptionRow& row, std::string_view value) {
-  if (value == kSwitchedOff) return o.debug_commands = false, Refusal{};
-  o.debug_commands = true;
-  o.warnings.push_back(Flag(row) + ": clients can move the clock, for tests only");
-  return {};
+  if (value != kSwitchedOff) {
+    o.warnings.push_back(Flag(row) + ": clients can move the clock, for tests only");
+  }
+  return Switch(&o.debug_commands, value);
 }
 // The defaults of memcached 1.4.
 Refusal NoModern(Options& o, const SuboptionRow&, std::string_view) {

@@ -23,7 +23,9 @@ SlabSizes::SlabSizes(size_t smallest, size_t largest, double factor, size_t gran
     : sizes_{0} {
   largest = Stretch(RoundUp(largest, granule), granule);
   if (!explicit_sizes.empty()) {
-    for (const size_t size : explicit_sizes) sizes_.push_back(RoundUp(size, granule));
+    for (const size_t size : explicit_sizes) {
+      if (RoundUp(size, granule) > sizes_.back()) sizes_.push_back(RoundUp(size, granule));
+    }
   } else {
     auto wanted = static_cast<double>(RoundUp(smallest, granule));
     while (wanted * factor <= static_cast<double>(largest) && sizes_.size() < kMaxClasses - 1) {

@@ -37,7 +37,7 @@ TEST_CASE("every size gets the smallest chunk that holds it", "[core][memory]") 
 }
 
 TEST_CASE("chunk sizes may be given one by one", "[core][memory]") {
-  const SlabSizes sizes(41, 64 << 10, 1.25, 8, {100, 500, 1001});
+  const SlabSizes sizes(41, 64 << 10, 1.25, 8, {100, 103, 500, 1001});
   CHECK(sizes.sizes() == std::vector<size_t>{0, 104, 504, 1008, 64 << 10});
 }
 

@@ -348,6 +348,22 @@ TEST_CASE("other settings are refused by name, and leave a working cache", "[cor
   CHECK(again.items() == items);
 }
 
+TEST_CASE("a refused file has no say in the index of the new cache", "[core][restart]") {
+  const Folder folder;
+  StoreOptions larger = Small();
+  larger.memory_bytes = uint64_t{1} << 30;
+  uint64_t its_index = 0;
+  {
+    Life life(folder, larger);
+    life.Put("k", "v");
+    its_index = life.store->Info().index_bytes;
+    life.Save();
+  }
+  Life life(folder, Small());
+  REQUIRE(life.outcome() == Outcome::kRefused);
+  CHECK(life.store->Info().index_bytes * 4 <= its_index);
+}
+
 TEST_CASE("a store that did not stop in good order is not restored", "[core][restart]") {
   const Folder folder;
   {

@@ -214,3 +214,23 @@ class ShiftTest(SystemTest):
     @full_only
     def test_memory_follows_a_change_of_sizes_with_256_megabytes(self):
         self.shift(256, 60)
+
+
+class CrawlTest(SystemTest):
+    @ours_only("memcached's crawler goes by slab classes, and a flush does not wake it")
+    def test_a_crawl_that_was_asked_for_takes_no_rests(self):
+        server = self.start("-m", "256", "-t", "1")
+        wire = self.wire(server)
+        count = 300_000
+
+        def crawl(request):
+            self.assertEqual(fill(wire, b"k", 10, count, batch=2000), [])
+            checked = wire.stat("crawler_items_checked")
+            begin = time.monotonic()
+            self.assertEqual(wire.ask(request), b"OK")
+            poll(lambda: wire.stat("crawler_items_checked") >= checked + count, server.within(20), "a whole crawl")
+            return time.monotonic() - begin
+
+        # A flush has a crawl of its own; ten times as long is what one takes that nobody waits for.
+        flushed = crawl(b"flush_all\r\n")
+        self.assertLess(crawl(b"lru_crawler crawl all\r\n"), 4 * max(flushed, 0.1))
