@@ -148,6 +148,21 @@ void AddProbe(CLI::App* app, ProbeOptions* o) {
   app->add_flag("--json", o->json, "print one JSON object instead of text");
 }
 
+void AddReplay(CLI::App* app, ReplayOptions* o) {
+  AddEndpoint(app, &o->endpoint);
+  app->add_option("trace", o->trace, "its name; a wrong one shows which there are")->required();
+  app->add_option("-m,--memory", o->memory_mb, "MiB that the server has")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  app->add_option("-n,--requests", o->requests, "so many (default: the trace's own number)")
+      ->check(CLI::Range(1, 1 << 30));
+  app->add_option("--seed", o->seed, "seed of the trace")->capture_default_str();
+  app->add_option("--cpu", o->cpu, "core to stay on (default: any)");
+  app->add_flag("--optimum", o->optimum,
+                "ask no server: what a cache would hit that knows the future");
+  app->add_flag("--json", o->json, "print one JSON object instead of text");
+}
+
 // The digits of the largest key must fit the shortest key, after its first letter.
 std::optional<std::string> Complaint(const Options& o) {
   const size_t digits = std::to_string(o.first_key + o.keys).size();
@@ -167,6 +182,9 @@ bool ParseCommandLine(int argc, char** argv, CommandLine* command_line, int* sta
   CLI::App* probe = app.add_subcommand(
       "probe", "one request at a time, and how long the server itself took for the slowest");
   AddProbe(probe, &command_line->probe);
+  CLI::App* replay = app.add_subcommand(
+      "replay", "a trace of gets, and sets of what they missed: which share is found");
+  AddReplay(replay, &command_line->replay);
   try {
     app.parse(argc, argv);
     if (const auto complaint = Complaint(command_line->load))
@@ -176,6 +194,7 @@ bool ParseCommandLine(int argc, char** argv, CommandLine* command_line, int* sta
     return false;
   }
   command_line->is_probe = probe->parsed();
+  command_line->is_replay = replay->parsed();
   Options& load = command_line->load;
   if (load.requests == 0 && load.seconds == 0) load.seconds = 5;
   return true;

@@ -78,10 +78,23 @@ struct ProbeOptions {
   bool json = false;
 };
 
+struct ReplayOptions {
+  Endpoint endpoint;
+  std::string trace;
+  uint32_t memory_mb = 64;  // of the server: some traces are made to just not fit
+  uint64_t requests = 0;    // 0: as many as the trace usually has
+  uint64_t seed = 1;
+  int cpu = -1;
+  bool optimum = false;  // no server: the hits of a cache that knows the future
+  bool json = false;
+};
+
 struct CommandLine {
   Options load;
   ProbeOptions probe;
+  ReplayOptions replay;
   bool is_probe = false;
+  bool is_replay = false;
 };
 
 // Fills `*command_line`.  Returns false with the exit status in `*status` when there is nothing to
