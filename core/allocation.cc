@@ -53,7 +53,7 @@ bool Store::Impl::TimeToSteal(SlabClass& slab_class) {
   const auto interval = automove == kAutomoveEager
                             ? 1
                             : static_cast<uint32_t>(std::clamp<size_t>(
-                                  slab_class.chunks_per_page() / 8, 1, kRarestLook));
+                                  slab_class.chunks_per_page() / 2, 1, kRarestLook));
   auto& count = evictions_[slab_class.id()].since_look;
   return count.load(std::memory_order_relaxed) >= interval;
 }
@@ -248,7 +248,10 @@ Handle Store::Impl::Evict(OpContext& ctx, Stripe& stripe, uint64_t hash, IndexSt
     evictions.ticks.store(Ticks::Age(Ticks::At(ctx.now), item->ticks()), std::memory_order_relaxed);
     stats.Add(ClassCounter::direct_reclaims, id);
     if (item->deadline() != kNever) stats.Add(ClassCounter::evicted_nonzero, id);
-    if (!item->has(kFetched)) stats.Add(ClassCounter::evicted_unfetched, id);
+    if (!item->has(kFetched)) {
+      stats.Add(ClassCounter::evicted_unfetched, id);
+      ghosts_.Add(hash);
+    }
     if (item->has(kActive)) stats.Add(ClassCounter::evicted_active, id);
     if (ctx.IsWatched(kEvictions)) NoteEviction(ctx, *item, id);
     evictions.since_look.store(evictions.since_look.load(std::memory_order_relaxed) + 1,

@@ -19,39 +19,48 @@ constexpr unsigned kPageAttempts = 8;    // pages of a class to try when some ar
 constexpr unsigned kEvacuatePasses = 3;  // over one page, for chunks in somebody's hands
 // How long a dry pool is followed by a reserve, for each second of slab_automove_window.
 constexpr TimeMs kHungerMs = 20;
-constexpr size_t kReservePages = 1;
-constexpr double kLeastAdvantage = 2;  // ticks: below it two ages are the same
-constexpr double kUsualRatio = 0.8;    // slab_automove_ratio's default: neither eager nor slow
-constexpr double kLastPage = 0.25;  // what a class is thought to keep when it gives its last page
+constexpr size_t kReservePages = 4;      // a mebibyte
+constexpr uint32_t kLeastAdvantage = 2;  // ticks: below it two ages are the same
+constexpr double kIdleWeight = 1 << 30;  // more than any chunk has bytes
+constexpr double kAdvantage = 2;     // so that no page goes to and fro for a difference by chance
+constexpr double kUsualRatio = 0.8;  // slab_automove_ratio's default: neither eager nor slow
+constexpr double kLastPage = 0.25;   // what a class is thought to keep when it gives its last page
 
 }  // namespace
 
-// A class's claim to its pages: the age of its next victim, as it would be with one page less.
-double Store::Impl::AgeAfterGiving(SlabClass& other, uint32_t ticks) {
+// What a page of a class is worth, the less the more: how long it keeps new items that nobody
+// reads, times their size.  Where that is the same for all classes, so is what the last byte of
+// each adds to the hit ratio, more or less: an item's chance of being asked for falls with the time
+// that it was not, and a page has room for the more items the smaller they are.
+double Store::Impl::ExcessAfterGiving(SlabClass& other, uint32_t ticks) {
   // Tails of large values only: such a class gives when nobody else does.
   if (other.items() == 0) return 0;
   const auto pages = static_cast<double>(other.pages());
-  return 1 + other.OldestAge(ticks) * std::max(pages - 1, kLastPage) / pages;
+  return (1.0 + other.ProbationAge(ticks)) * static_cast<double>(other.chunk_bytes()) *
+         std::max(pages - 1, kLastPage) / pages;
 }
 
 // And as it would be with one page more; negative without items, so that it takes from anybody.
-double Store::Impl::AgeAfterTaking(SlabClass& own, uint32_t ticks) {
+double Store::Impl::ExcessAfterTaking(SlabClass& own, uint32_t ticks) {
   if (own.items() == 0) return -1;
   const auto pages = static_cast<double>(own.pages());
-  return own.OldestAge(ticks) * (pages + 1) / pages;
+  return (own.ProbationAge(ticks) + kLeastAdvantage) * static_cast<double>(own.chunk_bytes()) *
+         (pages + 1) / pages;
 }
 
-// A page changes its class when it holds nothing, or when the giver's victims stay older than the
-// taker's even so: then no page goes to and fro.
+// A page changes its class when it holds nothing, when nobody uses what the giver has, or when the
+// giver is much better off than the taker even so.
 Store::Impl::Donor Store::Impl::FindDonor(TimeMs now, size_t for_class, bool must) {
   const uint32_t ticks = Ticks::At(now);
-  double own_age = -1;
+  double own_excess = -1;
+  uint32_t own_age = Ticks::kMask;
   if (for_class != 0) {
     ClassLock lock(classes_[for_class].mutex());
-    own_age = AgeAfterTaking(classes_[for_class], ticks);
+    own_excess = ExcessAfterTaking(classes_[for_class], ticks);
+    own_age = classes_[for_class].ProbationAge(ticks);
   }
-  Donor oldest;
-  double oldest_age = -1;
+  Donor richest;
+  double most_excess = -1;
   Donor roomiest;
   size_t most_spare_pages = 0;
   for (size_t id = 1; id <= sizes_.count(); ++id) {
@@ -64,17 +73,21 @@ Store::Impl::Donor Store::Impl::FindDonor(TimeMs now, size_t for_class, bool mus
       most_spare_pages = spare;
       roomiest = {&other, true, for_class};
     }
-    const double age = AgeAfterGiving(other, ticks);
-    if (age > oldest_age) {
-      oldest_age = age;
-      oldest = {&other, false, for_class};
+    double excess = ExcessAfterGiving(other, ticks);
+    // Nobody uses it: whatever it holds, others need it more.
+    if (other.IsIdle(ticks, own_age + kLeastAdvantage)) {
+      excess = kIdleWeight * other.ProbationAge(ticks);
+    }
+    if (excess > most_excess) {
+      most_excess = excess;
+      richest = {&other, false, for_class};
     }
   }
   if (roomiest.slab_class != nullptr) return roomiest;
-  const double least = (own_age + kLeastAdvantage) * kUsualRatio;
-  if (must || own_age < 0 ||
-      oldest_age * tuning_.automove_ratio.load(std::memory_order_relaxed) > least)
-    return oldest;
+  const double least = own_excess * kAdvantage * kUsualRatio;
+  if (must || own_excess < 0 ||
+      most_excess * tuning_.automove_ratio.load(std::memory_order_relaxed) > least)
+    return richest;
   return {};
 }
 
@@ -391,15 +404,16 @@ void Store::Impl::FillReserve(OpContext& ctx) {
   const bool full = pool_.backed_pages() >= pool_.LimitPages();
   const bool automove = tuning_.automove.load(std::memory_order_relaxed) != 0;
   if (!options_.evict || !automove || !full) return;
-  if (pool_.free_pages() >= kReservePages) return;
-  PageIndex page = kNoPage;
-  {
-    MutexLock mover(mover_mutex_);
-    const Donor donor =
-        FindDonor(ctx.now, hungry_class_.load(std::memory_order_relaxed), /*must=*/false);
-    if (donor.slab_class == nullptr || !TakePage(ctx, donor, &page)) return;
+  while (pool_.free_pages() < kReservePages) {
+    PageIndex page = kNoPage;
+    {
+      MutexLock mover(mover_mutex_);
+      const Donor donor =
+          FindDonor(ctx.now, hungry_class_.load(std::memory_order_relaxed), /*must=*/false);
+      if (donor.slab_class == nullptr || !TakePage(ctx, donor, &page)) return;
+    }
+    pool_.Release(page);
   }
-  pool_.Release(page);
 }
 
 }  // namespace larder

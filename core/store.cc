@@ -45,12 +45,14 @@ void Store::Impl::Unlink(OpContext& ctx, Stripe& stripe, uint64_t hash, IndexStr
   Detach(ctx, handle);
 }
 
-[[gnu::always_inline]] inline size_t Store::Impl::Attach(OpContext& ctx, Handle handle) {
+[[gnu::always_inline]] inline size_t Store::Impl::Attach(OpContext& ctx, Handle handle,
+                                                         bool is_wanted) {
   Item* item = ItemAt(handle);
   SlabClass& slab_class = LruClassOf(handle);
+  const Segment first = FirstSegment(item->deadline(), ctx.now);
   {
     ClassLock lock(slab_class.mutex());
-    slab_class.LinkFront(handle, FirstSegment(item->deadline(), ctx.now));
+    slab_class.LinkFront(handle, is_wanted && first == Segment::kHot ? Segment::kWarm : first);
   }
   item->MarkLinked();
   ctx.stats->Add(ClassCounter::items_added, slab_class.id());
@@ -78,7 +80,9 @@ bool Store::Impl::Link(OpContext& ctx, Stripe& stripe, uint64_t hash, Handle han
     UpdateIndexCharge(stripe, before);
     if (!has_place) return false;
   }
-  ctx.stats->Add(ClassCounter::linked, Attach(ctx, handle));
+  const bool is_wanted =
+      old_handle != kNoChunk ? ItemAt(old_handle)->has(kFetched) : ghosts_.Take(hash);
+  ctx.stats->Add(ClassCounter::linked, Attach(ctx, handle, is_wanted));
   if (old_handle != kNoChunk) Detach(ctx, old_handle);
   return true;
 }
@@ -88,14 +92,15 @@ void Store::Impl::Replace(OpContext& ctx, Stripe& stripe, IndexStripe::Slot slot
   ItemAt(copy)->set_cas(ItemAt(old)->cas());
   NoteDeadline(stripe, ItemAt(copy)->deadline());
   slot.set_handle(copy);
-  Attach(ctx, copy);
+  Attach(ctx, copy, ItemAt(copy)->has(kFetched));
   Detach(ctx, old);
 }
 
 void Store::Impl::UpdateIndexCharge(Stripe& stripe, size_t before) {
   const size_t now = stripe.index.MemoryBytes();
   if (now == before) return;
-  pool_.SetCharge(index_bytes_.fetch_add(now - before, std::memory_order_relaxed) + now - before);
+  pool_.SetCharge(index_bytes_.fetch_add(now - before, std::memory_order_relaxed) + now - before +
+                  ghosts_.bytes());
 }
 
 Item* Store::Impl::BuildItem(Handle chunk, const Item::Shape& shape, std::string_view key,

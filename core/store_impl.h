@@ -18,6 +18,7 @@
 
 #include "core/index.h"
 #include "core/item.h"
+#include "core/memory/ghosts.h"
 #include "core/memory/lazy_array.h"
 #include "core/memory/page_pool.h"
 #include "core/memory/slab_class.h"
@@ -240,7 +241,7 @@ class Store::Impl {
   void Replace(OpContext& ctx, Stripe& stripe, IndexStripe::Slot slot, Handle copy)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);
   // Into the LRU and the counts; the index knows it already.  The class whose queue it is in.
-  size_t Attach(OpContext& ctx, Handle handle);
+  size_t Attach(OpContext& ctx, Handle handle, bool is_wanted);
   // Out of the LRU and the counts, and freed; the index knows it no more.
   void Detach(OpContext& ctx, Handle handle);
   void CountUnlinked(OpContext& ctx, const Item& item, size_t class_id);
@@ -373,9 +374,9 @@ class Store::Impl {
     size_t taker = 0;         // the class that wants the page; 0: the pool
   };
   Donor FindDonor(TimeMs now, size_t for_class, bool must);
-  static double AgeAfterGiving(SlabClass& other, uint32_t ticks)
+  static double ExcessAfterGiving(SlabClass& other, uint32_t ticks)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(other.mutex());
-  static double AgeAfterTaking(SlabClass& own, uint32_t ticks)
+  static double ExcessAfterTaking(SlabClass& own, uint32_t ticks)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(own.mutex());
   PageIndex PickPage(SlabClass& donor, bool fragmented, unsigned attempt);
   bool TakePage(OpContext& ctx, const Donor& donor, PageIndex* page)
@@ -453,6 +454,7 @@ class Store::Impl {
   const KeyHasher hasher_;
   PagePool pool_;
   const SlabSizes sizes_;
+  Ghosts ghosts_;
   StoreTuning tuning_;
   LazyArray<PageInfo> pages_;
   std::unique_ptr<SlabClass[]> classes_;  // by id; 0 is not used

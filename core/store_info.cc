@@ -42,6 +42,15 @@ size_t StripesFor(unsigned threads, uint64_t memory_bytes) {
   return std::clamp(std::min(wanted, bearable), kFewestStripes, kMostStripes);
 }
 
+// With few pages a class each for the finest sizes would leave most of them without one.
+double GrowthFactor(const StoreOptions& options) {
+  constexpr uint64_t kSmallMemory = uint64_t{64} << 20;
+  constexpr double kSmallMemoryFactor = 1.08;
+  const bool is_default = options.growth_factor == StoreOptions{}.growth_factor;
+  return is_default && options.memory_bytes < kSmallMemory ? kSmallMemoryFactor
+                                                           : options.growth_factor;
+}
+
 void Require(bool holds, const char* what) {
   if (holds) return;
   std::fprintf(stderr, "store invariant broken: %s\n", what);
@@ -77,8 +86,9 @@ Store::Impl::Impl(Store* facade, const StoreOptions& options, const Clock& clock
              .lock = options.lock_memory,
              .file = options.memory_file != nullptr ? options.memory_file->fd() : -1}),
       sizes_(Item::kHeaderBytes + (options.use_cas ? 8 : 0) + options.min_chunk_payload,
-             std::max(options.max_chunk_bytes, kLeastLargestChunk), options.growth_factor,
-             pool_.space().granule(), options.chunk_sizes),
+             std::clamp(options.max_chunk_bytes, kLeastLargestChunk, kPageBytes),
+             GrowthFactor(options), pool_.space().granule(), options.chunk_sizes),
+      ghosts_(options.memory_bytes),
       tuning_(options),
       pages_(pool_.capacity() + 1),
       classes_(std::make_unique<SlabClass[]>(sizes_.count() + 1)),
@@ -144,7 +154,7 @@ void Store::Impl::ReserveIndex() {
     bytes += stripes_[i].index.MemoryBytes();
   }
   index_bytes_.store(bytes, std::memory_order_relaxed);
-  pool_.SetCharge(bytes);
+  pool_.SetCharge(bytes + ghosts_.bytes());
 }
 
 Store::Impl::~Impl() {

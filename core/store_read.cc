@@ -6,14 +6,9 @@
 
 namespace larder {
 
-// The first read sets one bit, the second another: an item read once is not yet worth keeping.
 inline void Store::Impl::MarkRead(Item& item, TimeMs now) {
-  const uint16_t bits = item.bits();
-  if ((bits & kFetched) == 0) {
-    item.SetBits(kFetched);
-  } else if ((bits & kActive) == 0) {
-    item.SetBits(kActive);
-  }
+  constexpr uint16_t kRead = kFetched | kActive;
+  if ((item.bits() & kRead) != kRead) item.SetBits(kRead);
   const uint32_t ticks = Ticks::At(now);
   if (item.ticks() != ticks) item.set_ticks(ticks);
 }

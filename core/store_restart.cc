@@ -632,7 +632,7 @@ void Restorer::Finish() {
     stripe.next_expiry = MovedDeadline(saved_.stripes[i].next_expiry);
   }
   impl_.index_bytes_.store(index_bytes_, std::memory_order_relaxed);
-  impl_.pool_.SetCharge(index_bytes_);
+  impl_.pool_.SetCharge(index_bytes_ + impl_.ghosts_.bytes());
   impl_.epoch_.store(saved_.epoch);
   impl_.swept_epoch_.store(saved_.swept_epoch);
   for (size_t i = 0; i < saved_.flushes.size(); ++i) {

@@ -15,7 +15,7 @@ namespace larder {
 using Handle = uint32_t;
 inline constexpr Handle kNoChunk = 0;
 
-inline constexpr size_t kPageBytes = size_t{1} << 20;
+inline constexpr size_t kPageBytes = size_t{256} << 10;
 using PageIndex = uint32_t;
 inline constexpr PageIndex kNoPage = 0;
 

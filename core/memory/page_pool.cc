@@ -20,7 +20,7 @@ constexpr unsigned kLeastShift = 2;
 // The system's huge pages, and how many of our pages one of them has.
 constexpr size_t kHugeBytes = size_t{2} << 20;
 constexpr PageIndex kPagesPerHuge = kHugeBytes / kPageBytes;
-constexpr size_t kJoinAtOnce = 8;  // pages
+constexpr size_t kJoinAtOnce = 4 * kPagesPerHuge;
 constexpr unsigned kMostJoinFailures = 16;
 constexpr int kMadviseCollapse = 25;  // MADV_COLLAPSE of Linux 6.1; not in every <sys/mman.h> yet
 // Address space for page 0 and for aligning to huge pages.
@@ -234,7 +234,8 @@ PagePool::Range PagePool::TakeJoinable() {
   Range range{.first = next_join_ / kPagesPerHuge * kPagesPerHuge};
   next_join_ = range.first;
   while (range.count < kJoinAtOnce && next_join_ + kPagesPerHuge <= next_fresh_) {
-    const bool can_be = is_in_use(next_join_) && is_in_use(next_join_ + 1);
+    bool can_be = true;
+    for (PageIndex i = 0; i < kPagesPerHuge; ++i) can_be = can_be && is_in_use(next_join_ + i);
     if (!can_be && range.count != 0) break;
     next_join_ += kPagesPerHuge;
     if (can_be) {

@@ -1,4 +1,4 @@
-// core/memory/page_pool.h — the arena, and which of its 1 MiB pages are in use.
+// core/memory/page_pool.h — the arena, and which of its 256 KiB pages are in use.
 //
 // Owner: Store::Impl.  Threads: any; mutex_ guards the free list.  Locks: rank kPool.
 // Memory: one reservation of address space; a page costs memory once it is touched, and gives it
@@ -32,7 +32,7 @@ class PagePool {
     int file = -1;             // memory file of FileBytes(); borrowed
   };
   static constexpr uint64_t kUnchargedShare = 60;  // of the limit, one part in so many
-  static constexpr size_t kMinPages = 8;
+  static constexpr size_t kMinPages = (size_t{8} << 20) / kPageBytes;
 
   // What a memory file for that limit is long; the limit cannot grow beyond it.
   [[nodiscard]] static uint64_t FileBytes(uint64_t limit_bytes);

@@ -175,9 +175,13 @@ void SlabClass::Move(Handle item, Segment to) {
   LinkFront(item, to);
 }
 
+bool SlabClass::IsActive(Handle item) const {
+  return item != kNoChunk && (Header(item)->bits.load(std::memory_order_relaxed) & kActive) != 0;
+}
+
 bool SlabClass::TakeActive(Handle item) {
+  if (!IsActive(item)) return false;
   auto& bits = Header(item)->bits;
-  if ((bits.load(std::memory_order_relaxed) & kActive) == 0) return false;
   bits.fetch_and(static_cast<uint16_t>(~kActive), std::memory_order_relaxed);
   return true;
 }
@@ -209,15 +213,16 @@ LruMoves SlabClass::Balance(const LruTuning& tuning, uint32_t now, unsigned budg
   }
   const size_t all = items();
   const double cold_age = TailAge(Segment::kCold, now);
-  const auto over = [&](Segment segment, unsigned percent,
-                        double factor) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    const size_t count = items(segment);
-    if (count * 100 > all * percent) return true;
-    const double age = TailAge(segment, now);
-    return count > 0 && items(Segment::kCold) > 0 && age > cold_age * factor && age > kYoung;
-  };
+  const auto over = [&](Segment segment, unsigned percent, double factor)
+                        ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+                          if (IsOver(segment, percent, all)) return true;
+                          const double age = TailAge(segment, now);
+                          return items(segment) > 0 && items(Segment::kCold) > 0 &&
+                                 age > cold_age * factor && age > kYoung;
+                        };
   for (; budget > 0; --budget) {
-    if (over(Segment::kHot, tuning.hot_percent, tuning.hot_max_factor)) {
+    const bool is_hot_over = over(Segment::kHot, tuning.hot_percent, tuning.hot_max_factor);
+    if (is_hot_over && IsActive(tail(Segment::kHot))) {
       MoveTail(Segment::kHot, &moves);
     } else if (over(Segment::kWarm, tuning.warm_percent, tuning.warm_max_factor)) {
       MoveTail(Segment::kWarm, &moves);
@@ -230,18 +235,26 @@ LruMoves SlabClass::Balance(const LruTuning& tuning, uint32_t now, unsigned budg
 
 Handle SlabClass::PickVictim(const LruTuning& tuning, uint32_t now, unsigned skip,
                              LruMoves* moves) {
-  constexpr unsigned kBalanceBudget = 4;
-  const LruMoves balanced = Balance(tuning, now, kBalanceBudget);
-  moves->to_cold += balanced.to_cold;
-  moves->to_warm += balanced.to_warm;
-  moves->within += balanced.within;
+  if (!tuning.segmented) {
+    constexpr unsigned kBalanceBudget = 4;
+    moves->to_cold += Balance(tuning, now, kBalanceBudget).to_cold;
+  }
+  const size_t all = items();
   for (unsigned looked = 0; looked < kVictimSearch; ++looked) {
-    if (items(Segment::kCold) <= skip) {
-      // COLD has nothing to offer: the next ones of HOT, then of WARM, come to it if they are not
-      // in use.
-      if (items(Segment::kHot) == 0 && items(Segment::kWarm) == 0) break;
-      MoveTail(items(Segment::kHot) != 0 ? Segment::kHot : Segment::kWarm, moves);
+    const size_t hot = items(Segment::kHot);
+    const bool others = items(Segment::kWarm) + items(Segment::kCold) > skip;
+    if (hot > skip && (IsOver(Segment::kHot, tuning.hot_percent, all) || !others)) {
+      const Handle item = FromTail(Segment::kHot, skip);
+      if (!TakeActive(item)) return item;
+      ++moves->to_warm;
+      Move(item, Segment::kWarm);
       continue;
+    }
+    if (!others) break;
+    const bool warm_is_over = IsOver(Segment::kWarm, tuning.warm_percent, all);
+    if (tuning.segmented && (warm_is_over || items(Segment::kCold) <= skip)) {
+      MoveTail(Segment::kWarm, moves);
+      if (items(Segment::kCold) <= skip) continue;
     }
     const Handle item = FromTail(Segment::kCold, skip);
     if (!TakeActive(item)) return item;
@@ -273,11 +286,21 @@ uint32_t SlabClass::TailAge(Segment segment, uint32_t now) const {
   return item == kNoChunk ? 0 : Ticks::Age(now, space_.At<Item>(item)->ticks());
 }
 
-uint32_t SlabClass::OldestAge(uint32_t now) const {
-  for (const Segment segment : {Segment::kCold, Segment::kHot, Segment::kWarm, Segment::kTemp}) {
+uint32_t SlabClass::ProbationAge(uint32_t now) const {
+  for (const Segment segment : {Segment::kHot, Segment::kCold, Segment::kWarm, Segment::kTemp}) {
     if (items(segment) != 0) return TailAge(segment, now);
   }
   return 0;
+}
+
+bool SlabClass::IsIdle(uint32_t now, uint32_t ticks) const {
+  for (const Queue& queue : queues_) {
+    for (const Handle item : {queue.tail, queue.head}) {
+      if (item != kNoChunk && Ticks::Age(now, space_.At<Item>(item)->ticks()) <= ticks)
+        return false;
+    }
+  }
+  return items() != 0;
 }
 
 }  // namespace larder

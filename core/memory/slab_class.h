@@ -145,8 +145,11 @@ class alignas(64) SlabClass {
   // Ticks since the segment's tail was last read or stored; 0 when the segment is empty.
   [[nodiscard]] uint32_t TailAge(Segment segment, uint32_t now) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // The same of the item that would be evicted next.
-  [[nodiscard]] uint32_t OldestAge(uint32_t now) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // How long a new item that nobody reads is kept: the age of HOT's tail.
+  [[nodiscard]] uint32_t ProbationAge(uint32_t now) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // None of its items was stored or read for longer than `ticks`, as far as a few of them tell.
+  [[nodiscard]] bool IsIdle(uint32_t now, uint32_t ticks) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // Dies on a broken list or count.  Calls visit(item) for each item.
   template <typename Visit>
@@ -165,6 +168,11 @@ class alignas(64) SlabClass {
   // The `skip`-th item from the tail, or the head.  REQUIRES: the segment is not empty.
   [[nodiscard]] Handle FromTail(Segment segment, unsigned skip) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  [[nodiscard]] bool IsOver(Segment segment, unsigned percent, size_t all) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return items(segment) * 100 > all * percent;
+  }
+  [[nodiscard]] bool IsActive(Handle item) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Clears kActive; whether it was set.
   bool TakeActive(Handle item) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void MoveTail(Segment from, LruMoves* moves) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -24,7 +24,8 @@ SlabSizes::SlabSizes(size_t smallest, size_t largest, double factor, size_t gran
   largest = Stretch(RoundUp(largest, granule), granule);
   if (!explicit_sizes.empty()) {
     for (const size_t size : explicit_sizes) {
-      if (RoundUp(size, granule) > sizes_.back()) sizes_.push_back(RoundUp(size, granule));
+      const size_t chunk_bytes = RoundUp(size, granule);
+      if (chunk_bytes > sizes_.back() && chunk_bytes < largest) sizes_.push_back(chunk_bytes);
     }
   } else {
     auto wanted = static_cast<double>(RoundUp(smallest, granule));

@@ -20,6 +20,8 @@
 
 namespace larder {
 
+constexpr size_t kPagesPerMib = (size_t{1} << 20) / kPageBytes;
+
 TEST_CASE("every size gets the smallest chunk that holds it", "[core][memory]") {
   const double factor = GENERATE(1.02, 1.04, 1.25, 2.0);
   const size_t granule = GENERATE(size_t{4}, size_t{8}, size_t{32});
@@ -45,11 +47,11 @@ TEST_CASE("what clients take is charged to the pages like the index", "[core][me
   PagePool pool({.limit_bytes = 100 << 20});
   pool.SetCharge(1 << 19);  // with the next all that is free of charge
   pool.clients().AddConnections(1 << 20);
-  CHECK(pool.LimitPages() == 100);
+  CHECK(pool.LimitPages() == 100 * kPagesPerMib);
   pool.clients().AddStuck(10 << 20);
-  CHECK(pool.LimitPages() == 90);
+  CHECK(pool.LimitPages() == 90 * kPagesPerMib);
   pool.clients().AddPinned(30 << 20);  // lies in pages already
-  CHECK(pool.LimitPages() == 90);
+  CHECK(pool.LimitPages() == 90 * kPagesPerMib);
   CHECK(pool.clients().stuck_limit() == 25 << 20);
   CHECK(pool.clients().is_over());
   pool.clients().AddPinned(-(20 << 20));
@@ -67,23 +69,24 @@ TEST_CASE("the pool gives out no more pages than the limit, less what the index 
   for (PageIndex page = pool.Acquire(); page != kNoPage; page = pool.Acquire()) {
     pages.push_back(page);
   }
-  CHECK(pages.size() == 20);
-  CHECK(std::set<PageIndex>(pages.begin(), pages.end()).size() == 20);
+  CHECK(pages.size() == 20 * kPagesPerMib);
+  CHECK(std::set<PageIndex>(pages.begin(), pages.end()).size() == 20 * kPagesPerMib);
   pool.SetCharge(5 << 20);  // little of it is free of charge
-  CHECK(pool.LimitPages() == 15);
-  CHECK(pool.ExcessPages() == 5);
-  for (int i = 0; i < 5; ++i) {
+  const size_t limit = pool.LimitPages();
+  CHECK(limit == 153 * kPagesPerMib / 10);
+  CHECK(pool.ExcessPages() == pages.size() - limit);
+  while (pages.size() > limit) {
     pool.Release(pages.back());
     pages.pop_back();
   }
   pool.ReleaseExcess();
-  CHECK(pool.backed_pages() == 15);
+  CHECK(pool.backed_pages() == limit);
   CHECK(pool.ExcessPages() == 0);
   CHECK(pool.Acquire() == kNoPage);
   pool.SetLimit(40 << 20);
   while (pool.Acquire() != kNoPage) {
   }
-  CHECK(pool.backed_pages() == 35);
+  CHECK(pool.backed_pages() == 356 * kPagesPerMib / 10);
 }
 
 // The queues of a class against deques, and its chunks against a set.
@@ -143,29 +146,31 @@ size_t JoinedKilobytes() {
 // Whether this system joins pages when it is asked to.
 bool CanJoin() {
   FilePool probe(8 << 20);
-  probe.Take(3);
+  probe.Take(3 * kPagesPerMib);
   const size_t before = JoinedKilobytes();
   probe.Join();
   return JoinedKilobytes() != before;
 }
 
-// At most so many pages: the system may lack huge pages for some.
-void CheckJoined(size_t kilobytes_before, size_t pages) {
+// At most so many MiB: the system may lack huge pages for some.
+void CheckJoined(size_t kilobytes_before, size_t mebibytes) {
   const size_t joined = JoinedKilobytes() - kilobytes_before;
-  CHECK(joined <= pages * 1024);
+  CHECK(joined <= mebibytes * 1024);
   if (CanJoin()) CHECK(joined > 0);
 }
 
 TEST_CASE("pages that are joined keep what they hold, and holes stay holes", "[core][memory]") {
   FilePool f(32 << 20);
-  constexpr size_t kPages = 20;
-  const std::set<PageIndex> given_back = {8, 9, 13};
+  constexpr size_t kPages = 20 * kPagesPerMib;
+  constexpr size_t kPageKilobytes = kPageBytes / 1024;
+  std::set<PageIndex> given_back = {13 * kPagesPerMib + 1};
+  for (PageIndex page = 8 * kPagesPerMib; page < 10 * kPagesPerMib; ++page) given_back.insert(page);
   f.Take(kPages);
   for (const PageIndex page : given_back) f.pool->Release(page);
-  f.pool->SetLimit((kPages - given_back.size()) << 20);
+  f.pool->SetLimit((kPages - given_back.size()) * kPageBytes);
   f.pool->ReleaseExcess();
   const size_t taken = f.FileKilobytes();
-  REQUIRE(taken == (kPages - given_back.size()) * 1024);
+  REQUIRE(taken == (kPages - given_back.size()) * kPageKilobytes);
   const size_t joined_before = JoinedKilobytes();
   f.Join();
   for (PageIndex page = 1; page <= kPages; ++page) {
@@ -173,7 +178,7 @@ TEST_CASE("pages that are joined keep what they hold, and holes stay holes", "[c
     if (!given_back.contains(page)) CHECK(f.Holds(page, FilePool::Mark(page)));
   }
   CHECK(f.FileKilobytes() == taken);
-  // All of 2 to 19 but 8 and 9, and 13 with its neighbour; 20 has none that is in use.
+  // All MiB of 2 to 19 but 8 and 9, and 13 with its neighbour; 20 has none that is in use.
   CheckJoined(joined_before, 14);
   // What comes back is joined too.
   const size_t joined_at_first = JoinedKilobytes();
@@ -190,11 +195,11 @@ TEST_CASE("pages that are joined keep what they hold, and holes stay holes", "[c
 
 TEST_CASE("pages that cannot be joined stay as they are, and others are joined", "[core][memory]") {
   FilePool f(32 << 20);
-  constexpr size_t kPages = 21;
+  constexpr size_t kPages = 22 * kPagesPerMib - 1;
   f.Take(kPages);
   // The system has nothing to join where there is nothing.
-  constexpr PageIndex kHole = 2;
-  constexpr size_t kHolePages = 8;
+  constexpr PageIndex kHole = 2 * kPagesPerMib;
+  constexpr size_t kHolePages = 8 * kPagesPerMib;
   REQUIRE(fallocate(f.file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, kHole * kPageBytes,
                     kHolePages * kPageBytes) == 0);
   const size_t joined_before = JoinedKilobytes();
@@ -292,7 +297,7 @@ TEST_CASE("a page that is drained hands out nothing and leaves when it is empty"
   PagePool pool({.limit_bytes = 8 << 20});
   std::vector<PageInfo> pages(pool.capacity() + 1);
   SlabClass slab_class;
-  slab_class.Init(1, 100 * 1024, pool.space(), pages.data());
+  slab_class.Init(1, 25 * 1024, pool.space(), pages.data());
   ClassLock lock(slab_class.mutex());
   const PageIndex page = pool.Acquire();
   slab_class.AddPage(page);
@@ -321,8 +326,9 @@ TEST_CASE("a page that is drained hands out nothing and leaves when it is empty"
   }
 }
 
-TEST_CASE("victims come from COLD's end, and what was read gets a second chance",
-          "[core][memory][lru]") {
+TEST_CASE(
+    "victims come from HOT's end while it is over its share, and what was read from there stays",
+    "[core][memory][lru]") {
   PagePool pool({.limit_bytes = 8 << 20});
   std::vector<PageInfo> pages(pool.capacity() + 1);
   SlabClass slab_class;
@@ -341,8 +347,21 @@ TEST_CASE("victims come from COLD's end, and what was read gets a second chance"
   CHECK(slab_class.PickVictim(tuning, 0, 0, &moves) == items[1]);
   CHECK(pool.space().At<Item>(items[0])->segment() == Segment::kWarm);
   CHECK(slab_class.PickVictim(tuning, 0, 1, &moves) == items[2]);
+  // What nobody reads stays in HOT, whatever the shares, while there is room.
+  (void)slab_class.Balance(tuning, 0, 1000);
+  CHECK(slab_class.items(Segment::kHot) == 99);
+  // Then what was read gets all but HOT's share: WARM first, and what WARM has no room for is COLD.
+  for (const Handle item : items) pool.space().At<Item>(item)->SetBits(kActive);
   (void)slab_class.Balance(tuning, 0, 1000);
   CHECK(slab_class.items(Segment::kHot) == 20);
+  CHECK(slab_class.items(Segment::kWarm) == 40);
+  CHECK(slab_class.items(Segment::kCold) == 40);
+  // HOT has no more than its share: COLD's end is next, but for what was read again.
+  const Handle coldest = slab_class.tail(Segment::kCold);
+  pool.space().At<Item>(coldest)->SetBits(kActive);
+  const Handle next = slab_class.Before(coldest);
+  CHECK(slab_class.PickVictim(tuning, 0, 0, &moves) == next);
+  CHECK(pool.space().At<Item>(coldest)->segment() == Segment::kWarm);
   slab_class.CheckInvariants([](Handle) {});
 }
 

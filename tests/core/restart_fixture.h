@@ -56,6 +56,7 @@ inline StoreOptions Small() {
   options.memory_bytes = kMemory;
   options.background = false;
   options.threads = 2;
+  options.hash_seed = 1;
   return options;
 }
 

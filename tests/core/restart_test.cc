@@ -161,8 +161,12 @@ TEST_CASE("eviction goes on where it was", "[core][restart]") {
       CHECK(ours[i].age_seconds[s] <= theirs[i].age_seconds[s] + 3);
     }
   }
+  // Which keys were evicted unread is forgotten: a few new ones are mistaken for them, or not.
   const std::string survivors = left(life);
-  CHECK(survivors == left(twin));
+  const std::string expected = left(twin);
+  size_t differences = 0;
+  for (size_t i = 0; i < survivors.size(); ++i) differences += survivors[i] != expected[i];
+  CHECK(differences <= survivors.size() / 100);
   CHECK(survivors.find('+') != std::string::npos);
   CHECK(survivors.find('-') != std::string::npos);
 }

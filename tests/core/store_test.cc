@@ -408,6 +408,57 @@ TEST_CASE("an item that is read stays when the pages around it go", "[core][stor
   f.store.CheckInvariants();
 }
 
+TEST_CASE("a key that comes back after it went unread is not put on probation again",
+          "[core][store][lru]") {
+  StoreOptions options = Quiet();
+  options.memory_bytes = 16 << 20;
+  options.hash_seed = 1;
+  Fixture f(options);
+  const std::string value(400, 'v');
+  const auto in_warm = [&] {
+    size_t sum = 0;
+    for (const ClassInfo& info : f.store.Classes()) sum += info.items[1];
+    return sum;
+  };
+  f.Put("back", value);
+  int others = 0;
+  while (f.store.Info().items == static_cast<uint64_t>(others) + 1) {
+    f.Put("other" + std::to_string(others++), value);
+  }
+  REQUIRE(f.Get("back") == "-");
+  CHECK(in_warm() == 0);
+  f.Put("back", value);
+  CHECK(in_warm() == 1);
+  // A value in place of one that was read is as good as that one.
+  f.Put("new", value);
+  f.Get("new");
+  f.Put("new", std::string(800, 'v'));
+  CHECK(in_warm() == 2);
+  f.store.CheckInvariants();
+}
+
+TEST_CASE("what is read survives a scan, and a write-only load is a plain queue",
+          "[core][store][lru]") {
+  StoreOptions options = Quiet();
+  options.memory_bytes = 16 << 20;
+  options.hash_seed = 1;
+  Fixture f(options);
+  const std::string value(1000, 'v');
+  const auto name = [](const char* kind, int i) { return kind + std::to_string(i); };
+  for (int i = 0; i < 5000; ++i) f.Put(name("used", i), value);
+  for (int i = 0; i < 5000; ++i) f.Get(name("used", i));
+  for (int i = 0; i < 100'000; ++i) f.Put(name("scan", i), value);
+  int kept = 0;
+  for (int i = 0; i < 5000; ++i) kept += f.Get(name("used", i)) == value ? 1 : 0;
+  CHECK(kept > 4900);
+  // None of those is read: each stays until as many came as there is room for.
+  const int room = static_cast<int>(f.store.Info().items) - kept;
+  int recent = 0;
+  for (int i = 0; i < room; ++i) recent += f.Get(name("scan", 99'999 - i)) == value ? 1 : 0;
+  CHECK(recent > room * 8 / 10);
+  f.store.CheckInvariants();
+}
+
 TEST_CASE("a pinned value stays whole whatever happens to its key", "[core][store][pin]") {
   StoreOptions options = Quiet();
   options.memory_bytes = 8 << 20;

@@ -149,6 +149,11 @@ TEST_CASE("lru tune sets the shares that the maintainer keeps", "[core][tuning][
   f.store.tuning().hot_percent.store(5);
   for (int i = 0; i < 100; ++i) REQUIRE(f.Put("k" + std::to_string(i), 10) == StoreResult::kStored);
   f.store.RunMaintenance(f.ctx);
+  CHECK(f.Items(kHot) == 100);  // nobody has read them, and nobody needs the room
+  for (int i = 0; i < 100; ++i) {
+    f.store.Read(f.ctx, f.store.MakeKey("k" + std::to_string(i)), [](const ValueView&) {});
+  }
+  f.store.RunMaintenance(f.ctx);
   CHECK(f.Items(kHot) == 5);
   f.store.tuning().hot_percent.store(60);
   for (int i = 0; i < 100; ++i) REQUIRE(f.Put("n" + std::to_string(i), 10) == StoreResult::kStored);

@@ -108,9 +108,9 @@ void MakeLoop(const TraceOptions& options, std::vector<TraceRequest>* trace) {
   constexpr double kOver = 1.15;
   uint64_t bytes = 0;
   uint32_t keys = 0;
-  while (static_cast<double>(bytes) < kOver * static_cast<double>(options.memory_bytes)) {
+  do {
     bytes += Mixed(keys++).value_bytes + kTraceKeyBytes + kTraceItemOverhead;
-  }
+  } while (static_cast<double>(bytes) < kOver * static_cast<double>(options.memory_bytes));
   const auto first = static_cast<uint32_t>(options.seed % 1000) * (kOtherKeys / 1000);
   for (uint64_t i = 0; i < options.requests; ++i) trace->push_back(Mixed(first + i % keys));
 }
@@ -118,7 +118,7 @@ void MakeLoop(const TraceOptions& options, std::vector<TraceRequest>* trace) {
 }  // namespace
 
 const std::vector<TraceSpec>& Traces() {
-  static const std::vector<TraceSpec> traces = {
+  static const std::vector<TraceSpec> kTraces = {
       {"zipf-0.8", "Zipf 0.8, a million keys, a quarter with TTLs", kPacedRequests, kPace,
        MakeZipf08},
       {"zipf-1.0", "Zipf 1.0, a million keys, a quarter with TTLs", kPacedRequests, kPace,
@@ -134,7 +134,7 @@ const std::vector<TraceSpec>& Traces() {
        MakePopularityShift},
       {"loop", "key after key, round and round, 15 % more than fits", kFastRequests, 0, MakeLoop},
   };
-  return traces;
+  return kTraces;
 }
 
 const TraceSpec* FindTrace(std::string_view name) {
