@@ -118,11 +118,14 @@ Handle Store::Impl::Allocate(OpContext& ctx, size_t class_id, size_t least_id) {
     if (!options_.evict) break;
     if (TimeToSteal(slab_class)) {
       evictions_[class_id].since_look.store(0, std::memory_order_relaxed);
-      if (StealPage(ctx, class_id, /*must=*/false)) continue;
+      if (StealPage(ctx, class_id, Steal::kIfBetter)) continue;
     }
     bool freed = false;
     if (const Handle chunk = EvictOne(ctx, slab_class, &freed)) return chunk;
-    if (freed || StealPage(ctx, class_id, /*must=*/true)) continue;
+    const bool at_any_price = round >= kRoundsBeforeSleep;
+    if (freed || StealPage(ctx, class_id, at_any_price ? Steal::kAtAnyPrice : Steal::kMust)) {
+      continue;
+    }
     if (const Handle chunk = Borrow(ctx, class_id, least_id, &freed)) return chunk;
     if (freed) continue;
     if (pool_.backed_pages() == 0) break;  // and none can be had: there is nothing to wait for

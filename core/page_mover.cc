@@ -113,7 +113,7 @@ PageIndex Store::Impl::PickPage(SlabClass& donor, bool fragmented, unsigned atte
   return kNoPage;
 }
 
-bool Store::Impl::TakePage(OpContext& ctx, const Donor& donor, PageIndex* page) {
+bool Store::Impl::TakePage(OpContext& ctx, const Donor& donor, Steal how, PageIndex* page) {
   SlabClass& slab_class = *donor.slab_class;
   for (unsigned attempt = 0; attempt < kPageAttempts; ++attempt) {
     const PageIndex candidate = PickPage(slab_class, donor.fragmented, attempt);
@@ -122,7 +122,7 @@ bool Store::Impl::TakePage(OpContext& ctx, const Donor& donor, PageIndex* page) 
       ClassLock lock(slab_class.mutex());
       if (!slab_class.StartDraining(candidate)) continue;
     }
-    if (CanMove(slab_class, candidate)) Evacuate(ctx, slab_class, candidate);
+    if (CanMove(slab_class, candidate, how)) Evacuate(ctx, slab_class, candidate);
     ClassLock lock(slab_class.mutex());
     if (slab_class.FinishDraining(candidate)) {
       *page = candidate;
@@ -134,18 +134,18 @@ bool Store::Impl::TakePage(OpContext& ctx, const Donor& donor, PageIndex* page) 
   return false;
 }
 
-bool Store::Impl::StealPage(OpContext& ctx, size_t class_id, bool must) {
+bool Store::Impl::StealPage(OpContext& ctx, size_t class_id, Steal how) {
   PageIndex page = kNoPage;
   {
     MutexLock mover(mover_mutex_);
     // While this thread waited, another one may have made room.
     if (class_id != 0 && AddPageFromPool(classes_[class_id])) return true;
-    const Donor donor = FindDonor(ctx.now, class_id, must);
+    const Donor donor = FindDonor(ctx.now, class_id, how != Steal::kIfBetter);
     if (donor.slab_class == nullptr) return false;
-    if (!TakePage(ctx, donor, &page)) {
-      if (!must) return false;
+    if (!TakePage(ctx, donor, how, &page)) {
+      if (how == Steal::kIfBetter) return false;
       for (size_t id = sizes_.count(); id >= 1 && page == kNoPage; --id) {
-        if (id != class_id) (void)TakePage(ctx, {&classes_[id], false, class_id}, &page);
+        if (id != class_id) (void)TakePage(ctx, {&classes_[id], false, class_id}, how, &page);
       }
     }
   }
@@ -166,12 +166,16 @@ bool Store::Impl::StealPage(OpContext& ctx, size_t class_id, bool must) {
 }
 
 // False: it holds a part of an upload on its way, or of a value being sent, so that emptying the
-// rest would be in vain.  Both may change at any moment.
-bool Store::Impl::CanMove(SlabClass& donor, PageIndex page) {
+// rest would be in vain; or with its headers of large values those would go, which fill many pages.
+// All of that may change at any moment.
+bool Store::Impl::CanMove(SlabClass& donor, PageIndex page, Steal how) {
   size_t chunks = 0;
+  size_t headers = 0;
+  size_t rescued = 0;
   {
     ClassLock lock(donor.mutex());
     chunks = pages_[page].fresh;
+    rescued = donor.available() + donor.items();
   }
   for (size_t i = 0; i < chunks; ++i) {
     auto* piece = reinterpret_cast<Piece*>(space().PageAddress(page) + i * donor.chunk_bytes());
@@ -179,6 +183,7 @@ bool Store::Impl::CanMove(SlabClass& donor, PageIndex page) {
     if ((bits & (kLinked | kLarge)) == (kLinked | kLarge)) {
       const auto* item = reinterpret_cast<const Item*>(piece);
       if (item->large()->refs.load(std::memory_order_relaxed) > 1) return false;
+      ++headers;
     }
     if ((bits & kPiece) == 0) continue;
     Stripe& stripe = StripeOf(piece->hash());
@@ -188,7 +193,7 @@ bool Store::Impl::CanMove(SlabClass& donor, PageIndex page) {
     const Item* item = ItemAt(slot.handle());
     if (item->has(kLarge) && item->large()->refs.load(std::memory_order_relaxed) > 1) return false;
   }
-  return true;
+  return how == Steal::kAtAnyPrice || headers <= rescued;
 }
 
 void Store::Impl::Evacuate(OpContext& ctx, SlabClass& donor, PageIndex page) {
@@ -235,7 +240,8 @@ void Store::Impl::EvacuateItem(OpContext& ctx, SlabClass& donor, Handle handle) 
   // The page hands out no chunks, so the key's bytes stay even if the item goes now.
   Item* item = ItemAt(handle);
   const uint64_t hash = HashOf(handle);
-  const bool hot = (item->bits() & kActive) != 0 || item->segment() == Segment::kWarm;
+  // With a header goes a large value.
+  const bool hot = (item->bits() & (kActive | kLarge)) != 0 || item->segment() == Segment::kWarm;
   Handle to = RescueChunk(ctx, donor, hot);
   Stripe& stripe = StripeOf(hash);
   {
@@ -367,7 +373,7 @@ void Store::Impl::MoveAskedPage(OpContext& ctx) {
     }
     PageIndex page = kNoPage;
     MutexLock mover(mover_mutex_);
-    if (TakePage(ctx, donor, &page)) {
+    if (TakePage(ctx, donor, Steal::kAtAnyPrice, &page)) {
       if (to == 0) {
         pool_.Release(page);
       } else {
@@ -390,7 +396,7 @@ bool Store::Impl::RunPageMover(OpContext& ctx) {
   const bool was_asked = asked_move_.load(std::memory_order_acquire) != 0;
   if (was_asked) MoveAskedPage(ctx);
   const bool is_over = pool_.ExcessPages() != 0;
-  while (options_.evict && pool_.ExcessPages() != 0 && StealPage(ctx, 0, /*must=*/true)) {
+  while (options_.evict && pool_.ExcessPages() != 0 && StealPage(ctx, 0, Steal::kAtAnyPrice)) {
   }
   pool_.ReleaseExcess();
   const bool joined = pool_.JoinPages();
@@ -410,7 +416,7 @@ void Store::Impl::FillReserve(OpContext& ctx) {
       MutexLock mover(mover_mutex_);
       const Donor donor =
           FindDonor(ctx.now, hungry_class_.load(std::memory_order_relaxed), /*must=*/false);
-      if (donor.slab_class == nullptr || !TakePage(ctx, donor, &page)) return;
+      if (donor.slab_class == nullptr || !TakePage(ctx, donor, Steal::kIfBetter, &page)) return;
     }
     pool_.Release(page);
   }

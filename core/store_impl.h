@@ -147,10 +147,14 @@ class Store::Impl {
   ClientMemory& client_memory() { return pool_.clients(); }
 
   // --- Pages (page_mover.cc) ---
-  // Takes a page from another class (any class when 0, then for the pool) for `class_id`.  `must`:
-  // also when that is not better for the cache than evicting within the class.  REQUIRES: no lock
-  // held.
-  bool StealPage(OpContext& ctx, size_t class_id, bool must);
+  // Takes a page from another class (any class when 0, then for the pool) for `class_id`. REQUIRES:
+  // no lock held.
+  enum class Steal : uint8_t {
+    kIfBetter,    // for the cache than evicting within the class
+    kMust,        // also when it is not
+    kAtAnyPrice,  // even a page of headers, and with each of those goes a large value
+  };
+  bool StealPage(OpContext& ctx, size_t class_id, Steal how);
   // Gives pages back to the pool while there are more than the limit, and keeps a few in reserve
   // while classes ask for them.  Whether there was something to do, here and below.
   bool RunPageMover(OpContext& ctx);
@@ -379,9 +383,9 @@ class Store::Impl {
   static double ExcessAfterTaking(SlabClass& own, uint32_t ticks)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(own.mutex());
   PageIndex PickPage(SlabClass& donor, bool fragmented, unsigned attempt);
-  bool TakePage(OpContext& ctx, const Donor& donor, PageIndex* page)
+  bool TakePage(OpContext& ctx, const Donor& donor, Steal how, PageIndex* page)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mover_mutex_);
-  bool CanMove(SlabClass& donor, PageIndex page);
+  bool CanMove(SlabClass& donor, PageIndex page, Steal how);
   void Evacuate(OpContext& ctx, SlabClass& donor, PageIndex page);
   void EvacuateItem(OpContext& ctx, SlabClass& donor, Handle handle);
   void EvacuatePiece(OpContext& ctx, SlabClass& donor, Handle handle);

@@ -91,7 +91,7 @@ bool LockMemory() {
   rlimit limit{};
   const bool is_unlimited =
       getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur == RLIM_INFINITY;
-  return mlockall(MCL_CURRENT | (is_unlimited ? MCL_FUTURE : 0)) == 0 && is_unlimited;
+  return mlockall(MCL_CURRENT | MCL_ONFAULT | (is_unlimited ? MCL_FUTURE : 0)) == 0 && is_unlimited;
 }
 
 int Daemon::Fork() {
