@@ -20,7 +20,7 @@ constexpr unsigned kLeastShift = 2;
 // The system's huge pages, and how many of our pages one of them has.
 constexpr size_t kHugeBytes = size_t{2} << 20;
 constexpr PageIndex kPagesPerHuge = kHugeBytes / kPageBytes;
-constexpr size_t kJoinAtOnce = 4 * kPagesPerHuge;
+constexpr size_t kJoinAtOnce = size_t{4} * kPagesPerHuge;
 constexpr unsigned kMostJoinFailures = 16;
 constexpr int kMadviseCollapse = 25;  // MADV_COLLAPSE of Linux 6.1; not in every <sys/mman.h> yet
 // Address space for page 0 and for aligning to huge pages.
