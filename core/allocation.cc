@@ -53,7 +53,7 @@ bool Store::Impl::TimeToSteal(SlabClass& slab_class) {
   const auto interval = automove == kAutomoveEager
                             ? 1
                             : static_cast<uint32_t>(std::clamp<size_t>(
-                                  slab_class.chunks_per_page() / 2, 1, kRarestLook));
+                                  slab_class.chunks_per_page() / 8, 1, kRarestLook));
   auto& count = evictions_[slab_class.id()].since_look;
   return count.load(std::memory_order_relaxed) >= interval;
 }

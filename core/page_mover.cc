@@ -74,8 +74,9 @@ Store::Impl::Donor Store::Impl::FindDonor(TimeMs now, size_t for_class, bool mus
       roomiest = {&other, true, for_class};
     }
     double excess = ExcessAfterGiving(other, ticks);
-    // Nobody uses it: whatever it holds, others need it more.
-    if (other.IsIdle(ticks, own_age + kLeastAdvantage)) {
+    // Nobody has used it for half the time that the taker keeps items: whatever it holds, others
+    // need it more.
+    if (other.IsIdle(ticks, own_age / 2 + kLeastAdvantage)) {
       excess = kIdleWeight * other.ProbationAge(ticks);
     }
     if (excess > most_excess) {
