@@ -233,6 +233,8 @@ Handle Store::Impl::RescueChunk(OpContext& ctx, SlabClass& donor, bool worth_an_
     bool freed = false;
     if (const Handle chunk = EvictOne(ctx, donor, &freed)) return chunk;
     if (!freed) break;
+    ClassLock lock(donor.mutex());
+    if (const Handle chunk = donor.PopFree()) return chunk;
   }
   return kNoChunk;
 }
@@ -290,7 +292,8 @@ void Store::Impl::MoveItem(OpContext& ctx, Stripe& /*stripe*/, IndexStripe::Slot
 void Store::Impl::EvacuatePiece(OpContext& ctx, SlabClass& donor, Handle handle) {
   auto* piece = space().At<Piece>(handle);
   const uint64_t hash = piece->hash();
-  Handle to = RescueChunk(ctx, donor, /*worth_an_eviction=*/false);
+  // Values of all ages share a page: rather the oldest one goes than whichever lies here.
+  Handle to = RescueChunk(ctx, donor, /*worth_an_eviction=*/true);
   {
     Stripe& stripe = StripeOf(hash);
     StripeLock lock(stripe.mutex);

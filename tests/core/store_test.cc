@@ -508,6 +508,30 @@ TEST_CASE("an upload arrives in pieces and leaves nothing when it is given up",
   for (const ClassInfo& info : f.store.Classes()) CHECK(info.used_chunks == 0);
 }
 
+TEST_CASE("a page that is taken does not cost the newest large values", "[core][store][upload]") {
+  StoreOptions options = Quiet();
+  options.memory_bytes = 16 << 20;
+  Fixture f(options);
+  const auto key = [](int i) { return "large" + std::to_string(i); };
+  std::mt19937_64 random(7);
+  int count = 0;
+  // Of several lengths, so that pages come to hold pieces of all ages.
+  for (; count < 1000; ++count) {
+    f.Advance(20);
+    REQUIRE(f.Put(key(count), std::string(70'000 + random() % 10 * 65'000, 'l')) ==
+            StoreResult::kStored);
+  }
+  const uint64_t moved = f.Count(ThreadCounter::pages_moved);
+  for (int i = 0; f.Count(ThreadCounter::pages_moved) < moved + 12; ++i) {
+    REQUIRE(i < 100'000);
+    REQUIRE(f.Put("small" + std::to_string(i), std::string(300, 's')) == StoreResult::kStored);
+  }
+  for (int i = count - 20; i < count; ++i) {
+    CAPTURE(i);
+    CHECK((f.Get(key(i)) != "-"));
+  }
+}
+
 TEST_CASE("uploads beyond half the memory have to wait", "[core][store][upload]") {
   StoreOptions options = Quiet();
   options.memory_bytes = 16 << 20;
