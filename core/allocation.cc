@@ -46,7 +46,7 @@ void Store::Impl::Free(Handle chunk) {
   if (page != kNoPage) pool_.Release(page);
 }
 
-// Every so many evictions a class asks whether another one's items are older than its own.
+// Every so many evictions a class asks whether another one's items are worth less than its own.
 bool Store::Impl::TimeToSteal(SlabClass& slab_class) {
   const int automove = tuning_.automove.load(std::memory_order_relaxed);
   if (automove == 0) return false;

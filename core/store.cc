@@ -77,7 +77,7 @@ bool Store::Impl::Link(OpContext& ctx, Stripe& stripe, uint64_t hash, Handle han
           hash, handle, [&](Handle other) { return HashOf(other); },
           [&](Handle other) { return space().Address(other); });
     } while (!has_place && EvictBeside(ctx, stripe, hash));
-    UpdateIndexCharge(stripe, before);
+    ChargeIndex(before, stripe.index.MemoryBytes());
     if (!has_place) return false;
   }
   const bool is_wanted =
@@ -96,11 +96,10 @@ void Store::Impl::Replace(OpContext& ctx, Stripe& stripe, IndexStripe::Slot slot
   Detach(ctx, old);
 }
 
-void Store::Impl::UpdateIndexCharge(Stripe& stripe, size_t before) {
-  const size_t now = stripe.index.MemoryBytes();
+void Store::Impl::ChargeIndex(uint64_t before, uint64_t now) {
   if (now == before) return;
-  pool_.SetCharge(index_bytes_.fetch_add(now - before, std::memory_order_relaxed) + now - before +
-                  ghosts_.bytes());
+  index_bytes_.fetch_add(now - before, std::memory_order_relaxed);
+  pool_.Charge(static_cast<int64_t>(now - before));
 }
 
 Item* Store::Impl::BuildItem(Handle chunk, const Item::Shape& shape, std::string_view key,

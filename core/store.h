@@ -8,6 +8,7 @@
 
 #include <array>
 #include <bitset>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -38,7 +39,7 @@ inline constexpr size_t kLargeValueBytes = 16 << 10;
 struct StoreOptions {
   uint64_t memory_bytes = 64ULL << 20;  // -m
   size_t max_item_bytes = 1 << 20;      // -I: key, value and header together
-  double growth_factor = 1.03;          // -f
+  double growth_factor = 0;             // -f; 0: as GrowthFactor() says
   size_t min_chunk_payload = 16;        // -n: room for key, flags and value in the smallest chunk
   size_t max_chunk_bytes =
       64 << 10;  // slab_chunk_max, at least 17 KiB: the largest piece of a large value
@@ -71,9 +72,13 @@ struct StoreOptions {
   EventSource* events = nullptr;  // of the background threads; outlives the store
   // Keeps the items over a restart; none: they end with the process.
   std::shared_ptr<MemoryFile> memory_file;
-  // Told now and then, by the thread that waits, how far a restart or the stop before it has come.
+  // Told so often, by the thread that waits, how far a restart or the stop before it has come.
   std::function<void(const std::string& line)> progress;
+  std::chrono::milliseconds progress_every{1000};
 };
+
+// The ratio of a chunk size to the one before that such a store has.
+[[nodiscard]] double GrowthFactor(const StoreOptions& options);
 
 // How a store with a memory file began.
 struct RestoreReport {

@@ -433,7 +433,8 @@ class Store::Impl {
                   std::chrono::milliseconds idle_pause);
   // There is something to do for one of the threads.
   void WakeThreads();
-  void UpdateIndexCharge(Stripe& stripe, size_t before) ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe.mutex);
+  // The index, or a stripe's part of it, took `before` bytes and takes `now`.
+  void ChargeIndex(uint64_t before, uint64_t now);
   bool CrawlRound(OpContext& ctx);
   // False: the store is being taken apart.
   bool Rest(std::chrono::microseconds time);

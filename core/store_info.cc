@@ -42,15 +42,6 @@ size_t StripesFor(unsigned threads, uint64_t memory_bytes) {
   return std::clamp(std::min(wanted, bearable), kFewestStripes, kMostStripes);
 }
 
-// With few pages a class each for the finest sizes would leave most of them without one.
-double GrowthFactor(const StoreOptions& options) {
-  constexpr uint64_t kSmallMemory = uint64_t{64} << 20;
-  constexpr double kSmallMemoryFactor = 1.08;
-  const bool is_default = options.growth_factor == StoreOptions{}.growth_factor;
-  return is_default && options.memory_bytes < kSmallMemory ? kSmallMemoryFactor
-                                                           : options.growth_factor;
-}
-
 void Require(bool holds, const char* what) {
   if (holds) return;
   std::fprintf(stderr, "store invariant broken: %s\n", what);
@@ -58,6 +49,15 @@ void Require(bool holds, const char* what) {
 }
 
 }  // namespace
+
+// With few pages a class each for the finest sizes would leave most of them without one.
+double GrowthFactor(const StoreOptions& options) {
+  constexpr uint64_t kSmallMemory = uint64_t{64} << 20;
+  constexpr double kFine = 1.03;
+  constexpr double kCoarse = 1.08;
+  if (options.growth_factor != 0) return options.growth_factor;
+  return options.memory_bytes < kSmallMemory ? kCoarse : kFine;
+}
 
 StoreTuning::StoreTuning(const StoreOptions& options)
     : segmented(options.segmented),
@@ -93,6 +93,7 @@ Store::Impl::Impl(Store* facade, const StoreOptions& options, const Clock& clock
       pages_(pool_.capacity() + 1),
       classes_(std::make_unique<SlabClass[]>(sizes_.count() + 1)),
       size_histogram_(options.track_sizes ? kSizeSteps : 0) {
+  pool_.Charge(static_cast<int64_t>(ghosts_.bytes()));
   InitClasses();
   MakeStripes(restored_.saved != nullptr ? restored_.saved->stripes.size() : 0);
   ReserveIndex();
@@ -153,8 +154,7 @@ void Store::Impl::ReserveIndex() {
     }
     bytes += stripes_[i].index.MemoryBytes();
   }
-  index_bytes_.store(bytes, std::memory_order_relaxed);
-  pool_.SetCharge(bytes + ghosts_.bytes());
+  ChargeIndex(index_bytes_.load(std::memory_order_relaxed), bytes);
 }
 
 Store::Impl::~Impl() {

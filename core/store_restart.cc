@@ -37,7 +37,6 @@ namespace {
 constexpr size_t kMostThreads = 16;
 constexpr size_t kStripesPerTurn = 16;  // about as long as a page
 constexpr TimeMs kSameMoment = 100;     // of two clocks
-constexpr std::chrono::seconds kProgressEvery{1};
 
 size_t ThreadsFor(const StoreOptions& options, size_t pages) {
   const size_t cores = std::max(1U, std::thread::hardware_concurrency());
@@ -88,20 +87,24 @@ class Turns {
   const size_t pages_;
 };
 
-// Tells how far a long work has come, once a second.
+// Tells how far a long work has come.
 class Progress {
  public:
   Progress(const StoreOptions& options, const char* what, size_t pages)
       : options_(options), what_(what), pages_(pages) {}
   void At(size_t page) {
     const auto now = std::chrono::steady_clock::now();
-    if (!options_.progress || now - told_ < kProgressEvery) return;
+    if (!options_.progress || now - told_ < options_.progress_every) return;
     told_ = now;
-    options_.progress(absl::StrCat(what_, " ", options_.memory_file->path(), ": ",
-                                   std::min(page, pages_), " of ", pages_, " MiB"));
+    options_.progress(absl::StrCat(what_, " ", options_.memory_file->path(), ": ", Mib(page),
+                                   " of ", Mib(pages_), " MiB"));
   }
 
  private:
+  [[nodiscard]] size_t Mib(size_t pages) const {
+    return std::min(pages, pages_) * kPageBytes >> 20;
+  }
+
   const StoreOptions& options_;
   const char* const what_;
   const size_t pages_;
@@ -631,8 +634,7 @@ void Restorer::Finish() {
     stripe.cas = saved_.stripes[i].cas;
     stripe.next_expiry = MovedDeadline(saved_.stripes[i].next_expiry);
   }
-  impl_.index_bytes_.store(index_bytes_, std::memory_order_relaxed);
-  impl_.pool_.SetCharge(index_bytes_ + impl_.ghosts_.bytes());
+  impl_.ChargeIndex(impl_.index_bytes_.load(std::memory_order_relaxed), index_bytes_);
   impl_.epoch_.store(saved_.epoch);
   impl_.swept_epoch_.store(saved_.swept_epoch);
   for (size_t i = 0; i < saved_.flushes.size(); ++i) {

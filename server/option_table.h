@@ -27,6 +27,9 @@ inline constexpr OptionGroup kOptionGroups[] = {
 };
 [[nodiscard]] std::string_view GroupTitle(OptionGroup group);
 
+// The slab page that memcached's rules for sizes go by; ours are smaller (core/memory/chunk.h).
+inline constexpr size_t kMemcachedPageBytes = 1 << 20;
+
 // The value of a flag without argument that a configuration takes back.
 inline constexpr std::string_view kSwitchedOff = "no";
 // Sets what such a flag is about.

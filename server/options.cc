@@ -18,8 +18,6 @@
 namespace larder::server {
 namespace {
 
-constexpr size_t kPageBytes = 1 << 20;
-
 int CoreCount() {
   cpu_set_t set;
   CPU_ZERO(&set);
@@ -151,7 +149,7 @@ Refusal Check(Options& options) {
     return {kExitUsage,
             "-I: " + item + " bytes are no multiple of the largest chunk (" + chunk + ")"};
   }
-  if (kPageBytes % store.max_chunk_bytes != 0) {
+  if (kMemcachedPageBytes % store.max_chunk_bytes != 0) {
     return {kExitUsage, "-o slab_chunk_max: " + chunk + " bytes do not divide a page of 1m"};
   }
   if (store.hot_percent + store.warm_percent > 80) {

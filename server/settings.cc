@@ -83,7 +83,7 @@ const SettingRow kRows[] = {
     LARDER_ROW(domain_socket, s.o.unix_path.empty() ? "NULL" : s.o.unix_path),
     LARDER_ROW(umask, Octal(s.o.unix_mode)),
     LARDER_ROW(shutdown_command, YesNo(s.o.shutdown_enabled)),
-    LARDER_ROW(growth_factor, Fixed(s.o.store.growth_factor, 2)),
+    LARDER_ROW(growth_factor, Fixed(GrowthFactor(s.o.store), 2)),
     LARDER_ROW(chunk_size, Num(s.o.store.min_chunk_payload)),
     LARDER_ROW(num_threads, Num(s.o.threads)),
     LARDER_ROW(num_threads_per_udp, Num(s.o.threads)),

@@ -11,8 +11,6 @@
 namespace larder::server {
 namespace {
 
-constexpr size_t kPageBytes = 1 << 20;
-
 std::string Flag(const SuboptionRow& row) { return "-o " + std::string(row.name); }
 
 Refusal Failure(const SuboptionRow& row, std::string_view rule) {
@@ -157,7 +155,7 @@ Refusal SlabSizes(Options& o, const SuboptionRow& row, std::string_view text) {
     const size_t cut = text.find('-');
     const std::string_view one = text.substr(0, cut);
     int bytes = 0;
-    Refusal refusal = ToInt(row, one, 32, static_cast<int64_t>(kPageBytes), &bytes);
+    Refusal refusal = ToInt(row, one, 32, static_cast<int64_t>(kMemcachedPageBytes), &bytes);
     if (refusal.refused()) return refusal;
     const auto size = static_cast<size_t>(bytes);
     if (!sizes.empty() && size <= sizes.back()) {
@@ -177,14 +175,15 @@ Refusal SlabChunkMax(Options& o, const SuboptionRow& row, std::string_view text)
   if (!bytes) return {kExitFailure, NotANumber(Flag(row), text)};
   const bool bare = !text.empty() && text.back() >= '0' && text.back() <= '9';
   if (bare && *bytes <= 1024) *bytes *= 1024;
-  if (*bytes < 1024 || *bytes > kPageBytes) {
+  if (*bytes < 1024 || *bytes > kMemcachedPageBytes) {
     return Failure(row, "must be between 1 and 1024 kilobytes");
   }
   o.store.max_chunk_bytes = static_cast<size_t>(*bytes);
   return {};
 }
 Refusal NoChunkedItems(Options& o, const SuboptionRow&, std::string_view value) {
-  o.store.max_chunk_bytes = value == kSwitchedOff ? StoreOptions{}.max_chunk_bytes : kPageBytes;
+  o.store.max_chunk_bytes =
+      value == kSwitchedOff ? StoreOptions{}.max_chunk_bytes : kMemcachedPageBytes;
   return {};
 }
 Refusal IdleTimeout(Options& o, const SuboptionRow& row, std::string_view text) {
@@ -236,7 +235,7 @@ Refusal NoModern(Options& o, const SuboptionRow&, std::string_view) {
   o.store.reassign = false;
   o.store.automove = 0;
   o.store.crawler = o.store.maintainer = o.store.segmented = false;
-  o.store.max_chunk_bytes = kPageBytes;
+  o.store.max_chunk_bytes = kMemcachedPageBytes;
   return {};
 }
 Refusal Privileges(Options& o, const SuboptionRow& row, std::string_view) {

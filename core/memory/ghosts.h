@@ -14,8 +14,8 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
-#include <memory>
+
+#include "core/memory/lazy_array.h"
 
 namespace larder {
 
@@ -23,44 +23,35 @@ class Ghosts {
  public:
   static constexpr uint64_t kMemoryPerGhost = 512;
 
+  // Throws std::bad_alloc when there is no address space.
   explicit Ghosts(uint64_t memory_bytes)
       : count_(std::clamp<uint64_t>(memory_bytes / kMemoryPerGhost, 1, uint64_t{1} << 32)),
-        marks_(static_cast<std::atomic<uint8_t>*>(std::calloc(count_, 1))) {
-    if (marks_ == nullptr) count_ = 0;
-  }
+        marks_(count_) {}
 
-  void Add(uint64_t hash) {
-    if (count_ != 0) Place(hash).store(Mark(hash), std::memory_order_relaxed);
-  }
+  void Add(uint64_t hash) { Place(hash).store(Mark(hash), std::memory_order_relaxed); }
   // Whether the key is one; then it is none any more.
   [[nodiscard]] bool Take(uint64_t hash) {
-    if (count_ == 0) return false;
     std::atomic<uint8_t>& place = Place(hash);
     if (place.load(std::memory_order_relaxed) != Mark(hash)) return false;
     place.store(0, std::memory_order_relaxed);
     return true;
   }
-  void Prefetch(uint64_t hash) const {
-    if (count_ != 0) __builtin_prefetch(&Place(hash));
-  }
+  void Prefetch(uint64_t hash) const { __builtin_prefetch(&Place(hash)); }
   [[nodiscard]] uint64_t bytes() const { return count_; }
 
  private:
-  struct Free {
-    void operator()(std::atomic<uint8_t>* marks) const { std::free(marks); }
-  };
   static_assert(sizeof(std::atomic<uint8_t>) == 1);
 
   // By the upper bits of the hash; the stripe and the bucket are chosen by the lower ones.
   [[nodiscard]] std::atomic<uint8_t>& Place(uint64_t hash) const {
-    return marks_.get()[(hash >> 32) * count_ >> 32];
+    return marks_[(hash >> 32) * count_ >> 32];
   }
   static uint8_t Mark(uint64_t hash) {
     return static_cast<uint8_t>(std::max<uint64_t>(hash & 0xFF, 1));
   }
 
-  uint64_t count_;
-  std::unique_ptr<std::atomic<uint8_t>[], Free> marks_;  // zero: nobody
+  const uint64_t count_;
+  LazyArray<std::atomic<uint8_t>> marks_;  // zero: nobody
 };
 
 }  // namespace larder

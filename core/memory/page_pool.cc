@@ -82,7 +82,7 @@ bool PagePool::HasRoom() const {
   struct statvfs space {};
   // Without a size of its own the file system says nothing: then taking the room will tell.
   if (fstatvfs(options_.file, &space) != 0 || space.f_blocks == 0) return true;
-  const uint64_t wanted = kPageBytes + index_bytes_.load(std::memory_order_relaxed) +
+  const uint64_t wanted = kPageBytes + charged_bytes_.load(std::memory_order_relaxed) +
                           kDescriptionBytes + capacity_ * kDescriptionBytesAPage;
   return uint64_t{space.f_bavail} * space.f_frsize >= wanted;
 }
@@ -100,7 +100,7 @@ void PagePool::Preallocate() {
   std::vector<PageIndex> all;
   for (PageIndex page = Acquire(); page != kNoPage; page = Acquire()) all.push_back(page);
   if (all.empty()) return;
-  // In one piece and before any of it is touched: a huge page has two of ours.
+  // In one piece and before any of it is touched: a huge page has several of ours.
   const auto [first, last] = std::minmax_element(all.begin(), all.end());
   madvise(space_.PageAddress(*first), (*last - *first + 1) * kPageBytes, MADV_HUGEPAGE);
   for (const PageIndex page : all) {
@@ -144,12 +144,12 @@ PagePool::~PagePool() { munmap(mapping_, mapping_bytes_); }
 size_t PagePool::LimitPages() const {
   const uint64_t limit = limit_bytes_.load(std::memory_order_relaxed);
   const uint64_t uncharged = limit / kUnchargedShare;
-  const uint64_t others = index_bytes_.load(std::memory_order_relaxed) + clients_.charge();
+  const uint64_t store = charged_bytes_.load(std::memory_order_relaxed);
+  const uint64_t others = store + clients_.charge();
   const uint64_t charged = std::min(limit, others > uncharged ? others - uncharged : 0);
   const size_t pages = std::max(kMinPages, static_cast<size_t>((limit - charged) / kPageBytes));
   const uint64_t room = room_bytes_.load(std::memory_order_relaxed);
-  const uint64_t index = index_bytes_.load(std::memory_order_relaxed);
-  return std::min(pages, static_cast<size_t>((room - std::min(room, index)) / kPageBytes));
+  return std::min(pages, static_cast<size_t>((room - std::min(room, store)) / kPageBytes));
 }
 
 size_t PagePool::ExcessPages() const {

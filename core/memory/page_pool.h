@@ -5,7 +5,7 @@
 // back to the system in ReleaseExcess().  The index and what clients take are charged to the same
 // limit, but for a small share of it.
 //
-// With a memory file the pages are the file's (page n at n MiB), and a page's room on its file
+// With a memory file the pages are the file's, and a page's room on its file
 // system is taken before the page is handed out: a full file system is a pool that is dry, never a
 // SIGBUS.  Room is left there for what a stop saves besides: the index and FILE.meta.  The limit
 // cannot be raised then.
@@ -64,9 +64,9 @@ class PagePool {
   [[nodiscard]] PageIndex Acquire() ABSL_LOCKS_EXCLUDED(mutex_);
   void Release(PageIndex page) ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // What the index takes now; moves the limit for pages.
-  void SetCharge(uint64_t index_bytes) {
-    index_bytes_.store(index_bytes, std::memory_order_relaxed);
+  // What the store takes besides pages: so many bytes more, or fewer.  Moves the limit for pages.
+  void Charge(int64_t bytes) {
+    charged_bytes_.fetch_add(static_cast<uint64_t>(bytes), std::memory_order_relaxed);
   }
   void SetLimit(uint64_t limit_bytes) {
     limit_bytes_.store(limit_bytes, std::memory_order_relaxed);
@@ -101,7 +101,7 @@ class PagePool {
   // Whether the file system has room for one more page, and for what a stop saves besides.
   [[nodiscard]] bool HasRoom() const;
   void NoteNoRoom() {
-    room_bytes_.store(backed_pages() * kPageBytes + index_bytes_.load(std::memory_order_relaxed),
+    room_bytes_.store(backed_pages() * kPageBytes + charged_bytes_.load(std::memory_order_relaxed),
                       std::memory_order_relaxed);
   }
   // The next pages to join, as many as go at once; moves next_join_ behind them.
@@ -119,7 +119,7 @@ class PagePool {
   size_t capacity_ = 0;
   ChunkSpace space_;
   std::atomic<uint64_t> limit_bytes_;
-  std::atomic<uint64_t> index_bytes_{0};
+  std::atomic<uint64_t> charged_bytes_{0};
   ClientMemory clients_;
   std::atomic<size_t> backed_{0};
   std::atomic<size_t> free_count_{0};

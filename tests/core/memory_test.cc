@@ -45,7 +45,7 @@ TEST_CASE("chunk sizes may be given one by one", "[core][memory]") {
 
 TEST_CASE("what clients take is charged to the pages like the index", "[core][memory]") {
   PagePool pool({.limit_bytes = 100 << 20});
-  pool.SetCharge(1 << 19);  // with the next all that is free of charge
+  pool.Charge(1 << 19);  // with the next all that is free of charge
   pool.clients().AddConnections(1 << 20);
   CHECK(pool.LimitPages() == 100 * kPagesPerMib);
   pool.clients().AddStuck(10 << 20);
@@ -71,7 +71,7 @@ TEST_CASE("the pool gives out no more pages than the limit, less what the index 
   }
   CHECK(pages.size() == 20 * kPagesPerMib);
   CHECK(std::set<PageIndex>(pages.begin(), pages.end()).size() == 20 * kPagesPerMib);
-  pool.SetCharge(5 << 20);  // little of it is free of charge
+  pool.Charge(5 << 20);  // little of it is free of charge
   const size_t limit = pool.LimitPages();
   CHECK(limit == 153 * kPagesPerMib / 10);
   CHECK(pool.ExcessPages() == pages.size() - limit);

@@ -116,6 +116,33 @@ TEST_CASE("thousands of items come back, twice", "[core][restart]") {
   }
 }
 
+TEST_CASE("how far a restart has come is told in MiB", "[core][restart]") {
+  const Folder folder;
+  StoreOptions options = Small();
+  options.threads = 1;
+  options.progress_every = {};
+  std::vector<std::string> lines;
+  options.progress = [&](const std::string& line) { lines.push_back(line); };
+  size_t mib = 0;
+  const auto check = [&](const std::string& what) {
+    const std::string end = " of " + std::to_string(mib) + " MiB";
+    REQUIRE(lines.size() > mib);  // pages are smaller
+    CHECK(lines.front() == what + " " + folder.file() + ": 0" + end);
+    CHECK(lines.back() == what + " " + folder.file() + ": " + std::to_string(mib - 1) + end);
+    lines.clear();
+  };
+  {
+    Life life(folder, options);
+    for (int i = 0; i < 400; ++i) life.Put("k" + std::to_string(i), std::string(10'000, 'x'));
+    mib = life.store->Info().page_bytes >> 20;
+    REQUIRE(mib >= 4);
+    life.Save();
+    check("saving");
+  }
+  const Life life(folder, options);
+  check("restoring");
+}
+
 TEST_CASE("eviction goes on where it was", "[core][restart]") {
   const Folder twin_folder;
   const Folder folder;

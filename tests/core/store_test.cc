@@ -11,15 +11,17 @@
 namespace larder {
 namespace {
 
-StoreOptions Quiet() {
+// Without threads of its own; with `hash_seed` it chooses the same victims each time.
+StoreOptions Quiet(uint64_t memory_bytes = StoreOptions{}.memory_bytes, uint64_t hash_seed = 0) {
   StoreOptions options;
+  options.memory_bytes = memory_bytes;
+  options.hash_seed = hash_seed;
   options.background = false;
   return options;
 }
 
 StoreOptions SmallWithoutEviction() {
-  StoreOptions options = Quiet();
-  options.memory_bytes = 8 << 20;
+  StoreOptions options = Quiet(8 << 20);
   options.evict = false;
   return options;
 }
@@ -279,8 +281,7 @@ TEST_CASE("the crawler gives back what expired", "[core][store]") {
 }
 
 TEST_CASE("a full cache evicts and never refuses", "[core][store][evict]") {
-  StoreOptions options = Quiet();
-  options.memory_bytes = 8 << 20;
+  StoreOptions options = Quiet(8 << 20);
   options.max_item_bytes = 4 << 20;
   Fixture f(options);
   std::mt19937_64 random(3);
@@ -350,9 +351,7 @@ TEST_CASE("a count that finds no memory for a longer number has changed nothing"
 }
 
 TEST_CASE("after a change of value size the memory serves the new size", "[core][store][pages]") {
-  StoreOptions options = Quiet();
-  options.memory_bytes = 64 << 20;
-  Fixture f(options);
+  Fixture f(Quiet(64 << 20));
   for (const size_t size : {100UL, 2000UL, 50000UL}) {
     const std::string value(size, 'v');
     const size_t count = (size_t{64} << 20) / size * 3 / 2;
@@ -373,9 +372,7 @@ TEST_CASE("after a change of value size the memory serves the new size", "[core]
 }
 
 TEST_CASE("an item that is read stays, one that is not goes", "[core][store][lru]") {
-  StoreOptions options = Quiet();
-  options.memory_bytes = 16 << 20;
-  Fixture f(options);
+  Fixture f(Quiet(16 << 20));
   const std::string value(500, 'v');
   for (int i = 0; i < 1000; ++i) f.Put("hot" + std::to_string(i), value);
   for (int i = 0; i < 200000; ++i) {
@@ -389,9 +386,7 @@ TEST_CASE("an item that is read stays, one that is not goes", "[core][store][lru
 }
 
 TEST_CASE("an item that is read stays when the pages around it go", "[core][store][pages]") {
-  StoreOptions options = Quiet();
-  options.memory_bytes = 32 << 20;
-  Fixture f(options);
+  Fixture f(Quiet(32 << 20));
   const std::string value(4000, 'v');
   for (int i = 0; i < 10'000; ++i) f.Put("cold" + std::to_string(i), value);
   // In chunks of the oldest items, so among the next victims.
@@ -410,10 +405,7 @@ TEST_CASE("an item that is read stays when the pages around it go", "[core][stor
 
 TEST_CASE("a key that comes back after it went unread is not put on probation again",
           "[core][store][lru]") {
-  StoreOptions options = Quiet();
-  options.memory_bytes = 16 << 20;
-  options.hash_seed = 1;
-  Fixture f(options);
+  Fixture f(Quiet(16 << 20, 1));
   const std::string value(400, 'v');
   const auto in_warm = [&] {
     size_t sum = 0;
@@ -439,10 +431,7 @@ TEST_CASE("a key that comes back after it went unread is not put on probation ag
 
 TEST_CASE("what is read survives a scan, and a write-only load is a plain queue",
           "[core][store][lru]") {
-  StoreOptions options = Quiet();
-  options.memory_bytes = 16 << 20;
-  options.hash_seed = 1;
-  Fixture f(options);
+  Fixture f(Quiet(16 << 20, 1));
   const std::string value(1000, 'v');
   const auto name = [](const char* kind, int i) { return kind + std::to_string(i); };
   for (int i = 0; i < 5000; ++i) f.Put(name("used", i), value);
@@ -460,9 +449,7 @@ TEST_CASE("what is read survives a scan, and a write-only load is a plain queue"
 }
 
 TEST_CASE("a pinned value stays whole whatever happens to its key", "[core][store][pin]") {
-  StoreOptions options = Quiet();
-  options.memory_bytes = 8 << 20;
-  Fixture f(options);
+  Fixture f(Quiet(8 << 20));
   const std::string value(300000, 'p');
   f.Put("k", value);
   Pin pin;
@@ -509,9 +496,7 @@ TEST_CASE("an upload arrives in pieces and leaves nothing when it is given up",
 }
 
 TEST_CASE("a page that is taken does not cost the newest large values", "[core][store][upload]") {
-  StoreOptions options = Quiet();
-  options.memory_bytes = 16 << 20;
-  Fixture f(options);
+  Fixture f(Quiet(16 << 20));
   const auto key = [](int i) { return "large" + std::to_string(i); };
   std::mt19937_64 random(7);
   int count = 0;
@@ -533,9 +518,7 @@ TEST_CASE("a page that is taken does not cost the newest large values", "[core][
 }
 
 TEST_CASE("uploads beyond half the memory have to wait", "[core][store][upload]") {
-  StoreOptions options = Quiet();
-  options.memory_bytes = 16 << 20;
-  Fixture f(options);
+  Fixture f(Quiet(16 << 20));
   std::vector<std::unique_ptr<Upload>> uploads;
   const StoreRequest request{.key = f.store.MakeKey("k")};
   std::unique_ptr<Upload> upload;
@@ -550,9 +533,7 @@ TEST_CASE("uploads beyond half the memory have to wait", "[core][store][upload]"
 
 // Uploads on their way can neither be moved nor evicted; here each page holds a piece of one.
 TEST_CASE("a class finds room among the pieces of unfinished uploads", "[core][store][upload]") {
-  StoreOptions options = Quiet();
-  options.memory_bytes = 16 << 20;
-  Fixture f(options);
+  Fixture f(Quiet(16 << 20));
   const auto begin = [&](const std::string& key, size_t size) {
     std::unique_ptr<Upload> upload;
     REQUIRE(f.store.BeginUpload(f.ctx, {.key = f.store.MakeKey(key)}, size, &upload) ==

@@ -42,7 +42,7 @@ void Parse(std::string_view bytes) {
   Require(options.threads > 0 && options.max_connections > 0, "nobody would be served");
   Require(options.port <= UINT16_MAX && options.udp_port <= UINT16_MAX, "no such port");
   Require(options.store.max_item_bytes <= options.store.memory_bytes / 2, "an item would not fit");
-  Require(options.store.growth_factor > 1.0, "classes would not grow");
+  Require(GrowthFactor(options.store) > 1.0, "classes would not grow");
   const StoreTuning tuning(options.store);
   Require(!SettingsRows(options, {.tuning = tuning}).empty(), "it has no settings");
 }

@@ -34,10 +34,8 @@ void PlayAll(World& world, std::vector<std::unique_ptr<Player>>& players, uint64
 int main(int argc, char** argv) {
   World world(ParseSpec(argc, argv));
   const Spec& spec = world.spec;
-  std::vector<std::unique_ptr<Player>> players;
-  for (unsigned i = 0; i < spec.workers; ++i) players.push_back(std::make_unique<Player>(world, i));
-  players[0]->Fill(0, spec.keys);
-  const uint64_t rounds = spec.requests / spec.pipeline / spec.workers;
+  std::vector<std::unique_ptr<Player>> players = MakePlayers(world);
+  const uint64_t rounds = spec.batches();
   PlayAll(world, players, rounds);
   SetCounting(true);
   PlayAll(world, players, rounds);

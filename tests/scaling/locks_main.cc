@@ -124,10 +124,8 @@ int main(int argc, char** argv) {
   }
   World world(ParseSpec(argc, argv));
   const Spec& spec = world.spec;
-  std::vector<std::unique_ptr<Player>> players;
-  for (unsigned i = 0; i < spec.workers; ++i) players.push_back(std::make_unique<Player>(world, i));
-  players[0]->Fill(0, spec.keys);
-  const uint64_t batches = spec.requests / spec.pipeline / spec.workers;
+  std::vector<std::unique_ptr<Player>> players = MakePlayers(world);
+  const uint64_t batches = spec.batches();
   (void)PlayAll(players, batches);
   const PlayedBy played = PlayAll(players, batches);
   const LockCounts& locks = played.locks;

@@ -144,4 +144,13 @@ void Player::Fill(uint64_t first, uint64_t end) {
   }
 }
 
+std::vector<std::unique_ptr<Player>> MakePlayers(World& world) {
+  std::vector<std::unique_ptr<Player>> players;
+  for (unsigned i = 0; i < world.spec.workers; ++i) {
+    players.push_back(std::make_unique<Player>(world, i));
+  }
+  players[0]->Fill(0, world.spec.keys);
+  return players;
+}
+
 }  // namespace larder::scaling

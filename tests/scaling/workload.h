@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "core/base/clock.h"
 #include "core/store.h"
@@ -29,6 +30,9 @@ struct Spec {
   uint64_t memory_mb = 512;
   uint64_t requests = 1'000'000;  // of all workers, after as many again to warm up
   unsigned pipeline = 16;
+
+  // Of each worker, that make up `requests`.
+  [[nodiscard]] uint64_t batches() const { return requests / pipeline / workers; }
 };
 
 // --workers N --mix get|set|mixed|new --order uniform|zipf --keys N --memory-mb N --requests N
@@ -78,5 +82,8 @@ class alignas(64) Player {
   ReplyBuffer out_;
   std::string requests_;
 };
+
+// One a worker, after the first has stored all keys.
+std::vector<std::unique_ptr<Player>> MakePlayers(World& world);
 
 }  // namespace larder::scaling

@@ -29,6 +29,14 @@ std::vector<std::pair<std::string, std::string>> Settings(const Options& options
                                 .tcp_port = 0});
 }
 
+std::string ValueOf(const std::vector<std::pair<std::string, std::string>>& rows,
+                    std::string_view name) {
+  for (const auto& [key, text] : rows) {
+    if (key == name) return text;
+  }
+  return "missing";
+}
+
 constexpr uint64_t kMiB = 1 << 20;
 
 TEST_CASE("flags are read in every form that getopt_long knows", "[server][options]") {
@@ -60,13 +68,10 @@ TEST_CASE("flags are read in every form that getopt_long knows", "[server][optio
 
 TEST_CASE("settings show a number of any length", "[server][options]") {
   const std::string factor = '1' + std::string(300, '0');
-  const auto rows = Settings(Accept({"-f", factor}));
-  const auto row = std::find_if(rows.begin(), rows.end(),
-                                [](const auto& one) { return one.first == "growth_factor"; });
-  REQUIRE(row != rows.end());
-  CHECK(row->second.size() == factor.size() + 3);
-  CHECK(row->second.starts_with('1'));
-  CHECK(row->second.ends_with(".00"));
+  const std::string shown = ValueOf(Settings(Accept({"-f", factor})), "growth_factor");
+  CHECK(shown.size() == factor.size() + 3);
+  CHECK(shown.starts_with('1'));
+  CHECK(shown.ends_with(".00"));
 }
 
 TEST_CASE("lists may be cut, repeated, or both", "[server][options]") {
@@ -280,16 +285,20 @@ TEST_CASE("the defaults that the help names are the defaults", "[server][options
   }
 }
 
+TEST_CASE("small memory has coarser classes, unless it is told", "[server][settings]") {
+  const auto factor = [](const std::vector<std::string>& args) {
+    return ValueOf(Settings(Accept(args)), "growth_factor");
+  };
+  CHECK(factor({}) == "1.03");
+  CHECK(factor({"-m", "63"}) == "1.08");
+  CHECK(factor({"-m", "63", "-f", "1.03"}) == "1.03");
+}
+
 TEST_CASE("the settings show the options in memcached's format", "[server][settings]") {
   const Options options = Accept({"-m", "128", "-M", "-C", "-f", "1.25", "-t", "3", "-F", "-s",
                                   "/tmp/x", "-a", "770", "-o", "temporary_ttl=30"});
   const auto rows = Settings(options, 1);
-  const auto value = [&](const std::string& name) {
-    for (const auto& [key, text] : rows) {
-      if (key == name) return text;
-    }
-    return std::string("missing");
-  };
+  const auto value = [&](std::string_view name) { return ValueOf(rows, name); };
   CHECK(rows.front().first == "maxbytes");
   CHECK(rows.back().first == "client_flags_size");
   CHECK(rows.size() == 77);

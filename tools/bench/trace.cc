@@ -115,6 +115,33 @@ void MakeLoop(const TraceOptions& options, std::vector<TraceRequest>* trace) {
   for (uint64_t i = 0; i < options.requests; ++i) trace->push_back(Mixed(first + i % keys));
 }
 
+constexpr uint64_t kNeverAgain = std::numeric_limits<uint64_t>::max();
+
+// For each request when its key is asked for next, before it has expired.
+std::vector<uint64_t> NextUses(const std::vector<TraceRequest>& trace, double rate) {
+  std::vector<uint64_t> next(trace.size(), kNeverAgain);
+  std::unordered_map<uint32_t, uint64_t> last;
+  for (uint64_t i = trace.size(); i-- > 0;) {
+    const auto [at, is_new] = last.try_emplace(trace[i].key, i);
+    if (is_new) continue;
+    next[i] = at->second;
+    at->second = i;
+  }
+  if (rate == 0) return next;
+  // Only a miss stores, so the deadline is that of the first request since the last one.
+  std::unordered_map<uint32_t, double> deadlines;
+  for (uint64_t i = 0; i < trace.size(); ++i) {
+    if (trace[i].ttl_seconds == 0) continue;
+    const double now = static_cast<double>(i) / rate;
+    double& deadline = deadlines[trace[i].key];
+    if (deadline <= now) deadline = now + trace[i].ttl_seconds;
+    if (next[i] != kNeverAgain && static_cast<double>(next[i]) / rate >= deadline) {
+      next[i] = kNeverAgain;
+    }
+  }
+  return next;
+}
+
 }  // namespace
 
 const std::vector<TraceSpec>& Traces() {
@@ -152,37 +179,6 @@ std::vector<TraceRequest> MakeTrace(const TraceSpec& spec, const TraceOptions& o
   spec.make(wanted, &trace);
   return trace;
 }
-
-namespace {
-
-constexpr uint64_t kNeverAgain = std::numeric_limits<uint64_t>::max();
-
-// For each request when its key is asked for next, before it has expired.
-std::vector<uint64_t> NextUses(const std::vector<TraceRequest>& trace, double rate) {
-  std::vector<uint64_t> next(trace.size(), kNeverAgain);
-  std::unordered_map<uint32_t, uint64_t> last;
-  for (uint64_t i = trace.size(); i-- > 0;) {
-    const auto [at, is_new] = last.try_emplace(trace[i].key, i);
-    if (is_new) continue;
-    next[i] = at->second;
-    at->second = i;
-  }
-  if (rate == 0) return next;
-  // Only a miss stores, so the deadline is that of the first request since the last one.
-  std::unordered_map<uint32_t, double> deadlines;
-  for (uint64_t i = 0; i < trace.size(); ++i) {
-    if (trace[i].ttl_seconds == 0) continue;
-    const double now = static_cast<double>(i) / rate;
-    double& deadline = deadlines[trace[i].key];
-    if (deadline <= now) deadline = now + trace[i].ttl_seconds;
-    if (next[i] != kNeverAgain && static_cast<double>(next[i]) / rate >= deadline) {
-      next[i] = kNeverAgain;
-    }
-  }
-  return next;
-}
-
-}  // namespace
 
 uint64_t OptimalHits(const std::vector<TraceRequest>& trace, double rate, uint64_t memory_bytes) {
   const std::vector<uint64_t> next = NextUses(trace, rate);
