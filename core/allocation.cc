@@ -28,6 +28,14 @@ bool Store::Impl::TooLarge(size_t key_bytes, size_t value_bytes) const {
          key_bytes + value_bytes + overhead > options_.max_item_bytes;
 }
 
+// Whether the pool is worth asking: full as it is most of the time, a class that evicts anyway asks
+// every so often only.
+bool Store::Impl::TimeToAskPool(const SlabClass& slab_class) const {
+  constexpr uint32_t kEvery = 16;  // evictions
+  const auto& count = evictions_[slab_class.id()].since_look;
+  return pool_.free_pages() != 0 || count.load(std::memory_order_relaxed) % kEvery == 0;
+}
+
 bool Store::Impl::AddPageFromPool(SlabClass& slab_class) {
   const PageIndex page = pool_.Acquire();
   if (page == kNoPage) return false;
@@ -60,9 +68,9 @@ bool Store::Impl::TimeToSteal(SlabClass& slab_class) {
 
 // Where memory is short of pages for every class to have one, a class must earn its first page by
 // half a page's worth of demand; until then its items live in a somewhat larger class.
-size_t Store::Impl::SettleClass(size_t class_id) {
+size_t Store::Impl::SettleNewClass(size_t class_id) {
   const SlabClass& wanted = classes_[class_id];
-  if (wanted.has_pages() || pool_.LimitPages() >= kPagesPerClass * sizes_.count()) return class_id;
+  if (pool_.LimitPages() >= kPagesPerClass * sizes_.count()) return class_id;
   auto& demand = evictions_[class_id].demand;
   const uint32_t asked = demand.load(std::memory_order_relaxed) + 1;
   demand.store(asked, std::memory_order_relaxed);
@@ -82,7 +90,7 @@ Handle Store::Impl::TryAllocate(OpContext& ctx, size_t class_id, Stripe* held) {
   do {
     ClassLock lock(slab_class.mutex());
     if (const Handle chunk = slab_class.PopFree()) return chunk;
-  } while (AddPageFromPool(slab_class));
+  } while (TimeToAskPool(slab_class) && AddPageFromPool(slab_class));
   if (!options_.evict || TimeToSteal(slab_class)) return kNoChunk;
   return EvictHeld(ctx, slab_class, held);
 }
@@ -200,8 +208,8 @@ Handle Store::Impl::EvictOne(OpContext& ctx, SlabClass& slab_class, bool* freed)
 }
 
 // With another stripe's lock held: only an item whose own stripe is free at once.
-Handle Store::Impl::EvictHeld(OpContext& ctx, SlabClass& slab_class,
-                              Stripe* held) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+[[gnu::flatten]] Handle Store::Impl::EvictHeld(OpContext& ctx, SlabClass& slab_class,
+                                               Stripe* held) ABSL_NO_THREAD_SAFETY_ANALYSIS {
   uint64_t hash = 0;
   const Handle victim = PickVictim(ctx, slab_class, 0, &hash);
   if (victim == kNoChunk) return kNoChunk;

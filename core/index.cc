@@ -146,13 +146,6 @@ bool IndexStripe::TakeRoom() {
   return TakeRoomFor(buckets_, buckets()) && TakeRoomFor(overflow_, overflow_fresh_);
 }
 
-size_t IndexStripe::MemoryBytes() const {
-  const auto pages = [](size_t buckets) {
-    return (buckets * kBucketBytes + kSystemPage - 1) / kSystemPage * kSystemPage;
-  };
-  return pages(buckets()) + pages(overflow_fresh_);
-}
-
 void IndexStripe::CheckInvariants(const std::function<uint64_t(Handle)>& hash_of) const {
   size_t count = 0;
   for (size_t at = 0; at < buckets(); ++at) {

@@ -126,7 +126,12 @@ class IndexStripe {
   [[nodiscard]] size_t buckets() const { return target_.load(std::memory_order_relaxed); }
   [[nodiscard]] bool growing() const { return frontier_.load(std::memory_order_relaxed) != 0; }
   // Memory touched, in bytes, to the system's page.
-  [[nodiscard]] size_t MemoryBytes() const;
+  [[nodiscard]] size_t MemoryBytes() const {
+    const auto pages = [](size_t buckets) {
+      return (buckets * kBucketBytes + kSystemPage - 1) / kSystemPage * kSystemPage;
+    };
+    return pages(buckets()) + pages(overflow_fresh_);
+  }
 
   // Any thread, no lock: hints from values that may be out of date.
   void PrefetchBucket(uint64_t hash) const { __builtin_prefetch(&buckets_[PlaceOf(hash)]); }

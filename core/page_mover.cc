@@ -334,6 +334,10 @@ LimitResult Store::Impl::SetMemoryLimit(uint64_t bytes) {
   const uint64_t reach = (pool_.capacity() - 1) * uint64_t{kPageBytes};  // page 0 is not used
   if (bytes > reach || bytes / 2 < options_.max_item_bytes) return LimitResult::kOutOfReach;
   pool_.SetLimit(bytes);
+  // None evicts before it has asked for a page.
+  for (ClassEvictions& evictions : evictions_) {
+    evictions.since_look.store(0, std::memory_order_relaxed);
+  }
   WakeThreads();
   return LimitResult::kDone;
 }

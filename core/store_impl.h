@@ -126,7 +126,11 @@ class Store::Impl {
   // The same with the lock of `held` held: only what can be had without waiting.
   Handle TryAllocate(OpContext& ctx, size_t class_id, Stripe* held);
   void Free(Handle chunk);
-  size_t SettleClass(size_t class_id);
+  // The class that serves `class_id` for the time being.
+  size_t SettleClass(size_t class_id) {
+    return classes_[class_id].has_pages() ? class_id : SettleNewClass(class_id);
+  }
+  size_t SettleNewClass(size_t class_id);
   [[nodiscard]] size_t ClassFor(size_t bytes) const { return sizes_.ClassFor(bytes); }
   SlabClass& Class(size_t id) { return classes_[id]; }
   SlabClass& ClassOf(Handle chunk) { return classes_[ClassIdOf(chunk)]; }
@@ -367,6 +371,7 @@ class Store::Impl {
   };
   void FetchVictim(SlabClass& slab_class, NextVictim& next)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(slab_class.mutex());
+  [[nodiscard]] bool TimeToAskPool(const SlabClass& slab_class) const;
   bool AddPageFromPool(SlabClass& slab_class);
   bool TimeToSteal(SlabClass& slab_class);
   void CountMoves(OpContext& ctx, size_t class_id, const LruMoves& moves);

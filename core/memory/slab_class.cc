@@ -110,12 +110,6 @@ bool SlabClass::FinishDraining(PageIndex index) {
   return false;
 }
 
-bool SlabClass::DropIfDraining(Handle chunk) {
-  if (!pages_[space_.PageOf(chunk)].draining) return false;
-  const PageIndex page = PushFree(chunk);
-  return page == kNoPage;
-}
-
 PageIndex SlabClass::EmptiestPage() const {
   constexpr unsigned kLook = 16;
   PageIndex best = kNoPage;
@@ -139,26 +133,6 @@ void SlabClass::UnlistPage(PageIndex index) {
   if (page.prev != kNoPage) pages_[page.prev].next = page.next;
   if (page.next != kNoPage) pages_[page.next].prev = page.prev;
   if (listed_ == index) listed_ = page.next;
-}
-
-void SlabClass::LinkFront(Handle item, Segment segment) {
-  Queue& queue = queues_[static_cast<size_t>(segment)];
-  ChunkHeader* header = Header(item);
-  header->set_segment(segment);
-  header->prev = kNoChunk;
-  header->next = queue.head;
-  if (queue.head != kNoChunk) Header(queue.head)->prev = item;
-  queue.head = item;
-  if (queue.tail == kNoChunk) queue.tail = item;
-  ++queue.count;
-}
-
-void SlabClass::Unlink(Handle item) {
-  const ChunkHeader* header = Header(item);
-  Queue& queue = queues_[static_cast<size_t>(header->segment())];
-  (header->prev != kNoChunk ? Header(header->prev)->next : queue.head) = header->next;
-  (header->next != kNoChunk ? Header(header->next)->prev : queue.tail) = header->prev;
-  --queue.count;
 }
 
 void SlabClass::Replace(Handle item, Handle fresh) {

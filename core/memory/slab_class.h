@@ -191,6 +191,30 @@ class alignas(64) SlabClass {
   size_t available_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
+inline bool SlabClass::DropIfDraining(Handle chunk) {
+  return pages_[space_.PageOf(chunk)].draining && PushFree(chunk) == kNoPage;
+}
+
+inline void SlabClass::LinkFront(Handle item, Segment segment) {
+  Queue& queue = queues_[static_cast<size_t>(segment)];
+  ChunkHeader* header = Header(item);
+  header->set_segment(segment);
+  header->prev = kNoChunk;
+  header->next = queue.head;
+  if (queue.head != kNoChunk) Header(queue.head)->prev = item;
+  queue.head = item;
+  if (queue.tail == kNoChunk) queue.tail = item;
+  ++queue.count;
+}
+
+inline void SlabClass::Unlink(Handle item) {
+  const ChunkHeader* header = Header(item);
+  Queue& queue = queues_[static_cast<size_t>(header->segment())];
+  (header->prev != kNoChunk ? Header(header->prev)->next : queue.head) = header->next;
+  (header->next != kNoChunk ? Header(header->next)->prev : queue.tail) = header->prev;
+  --queue.count;
+}
+
 template <typename Visit>
 void SlabClass::CheckInvariants(Visit&& visit) const {
   for (size_t s = 0; s < kSegments; ++s) {
