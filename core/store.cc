@@ -157,7 +157,7 @@ std::optional<DeleteResult> Store::Impl::DropValue(OpContext& ctx, Stripe& strip
                           .flags = request.flags,
                           .has_cas = options_.use_cas,
                           .has_deadline = deadline != kNever};
-  const Handle chunk = source.Take(ClassFor(shape.bytes()), &stripe);
+  const Handle chunk = source.Take(ClassFor(shape.bytes()), &stripe, ItemAt(slot.handle()));
   if (chunk == kNoChunk) {
     if (source.exhausted()) return DeleteResult::kOutOfMemory;
     return std::nullopt;

@@ -548,13 +548,17 @@ class ChunkSource {
   ChunkSource& operator=(const ChunkSource&) = delete;
 
   // Under the lock of `held`: a chunk of the class; kNoChunk: give up, Refill() without the lock,
-  // retry.
-  Handle Take(size_t class_id, Stripe* held) {
+  // retry.  `kept`: an item of that stripe that the operation goes by, if there is one; it should
+  // not be what goes to make room.
+  Handle Take(size_t class_id, Stripe* held, Item* kept) {
     if (spare_ != kNoChunk && spare_class_ == class_id) {
       return std::exchange(spare_, kNoChunk);
     }
     wanted_ = class_id;
-    return exhausted_ ? kNoChunk : impl_.TryAllocate(ctx_, class_id, held);
+    if (exhausted_) return kNoChunk;
+    const Handle chunk = impl_.TryAllocate(ctx_, class_id, held);
+    if (chunk == kNoChunk && kept != nullptr) kept->SetBits(kActive);
+    return chunk;
   }
   // No memory was to be had for the last Take(): answer so.
   [[nodiscard]] bool exhausted() const { return exhausted_; }

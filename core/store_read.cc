@@ -161,7 +161,7 @@ std::optional<ReadResult> Store::Impl::Create(OpContext& ctx, Stripe& stripe, Ch
                           .has_cas = options_.use_cas,
                           .has_deadline = options.create_deadline != kNever};
   const size_t class_id = ClassFor(shape.bytes());
-  const Handle chunk = source.Take(class_id, &stripe);
+  const Handle chunk = source.Take(class_id, &stripe, nullptr);
   if (chunk == kNoChunk && !source.exhausted()) return std::nullopt;
   CountRead(ctx, options, {});
   if (chunk == kNoChunk) return ReadResult::kOutOfMemory;
@@ -202,7 +202,7 @@ std::optional<bool> Store::Impl::SetDeadline(OpContext& ctx, Stripe& stripe, Chu
   if (!item->has(kHasDeadline) && deadline != kNever) {
     Item::Shape shape = item->shape();
     shape.has_deadline = true;
-    const Handle chunk = source.Take(ClassFor(shape.bytes()), &stripe);
+    const Handle chunk = source.Take(ClassFor(shape.bytes()), &stripe, item);
     if (chunk == kNoChunk) {
       if (source.exhausted()) return false;
       return std::nullopt;

@@ -127,7 +127,7 @@ std::optional<StoreResult> Store::Impl::PutLocked(OpContext& ctx, Stripe& stripe
       old && !stale &&
       FitsInPlace(*old_item, old_class, shape, class_id, FirstSegment(deadline, ctx.now));
   if (!in_place) {
-    chunk = source.Take(class_id, &stripe);
+    chunk = source.Take(class_id, &stripe, request.mode == StoreMode::kSet ? nullptr : old_item);
     if (chunk == kNoChunk) {
       if (source.exhausted()) return StoreResult::kOutOfMemory;
       return std::nullopt;
@@ -234,7 +234,7 @@ std::optional<StoreResult> Store::Impl::ConcatLocked(OpContext& ctx, Stripe& str
     return StoreResult::kStored;  // not yet: the caller goes on without the lock
   }
   const size_t class_id = ClassFor(shape.bytes());
-  const Handle chunk = source.Take(class_id, &stripe);
+  const Handle chunk = source.Take(class_id, &stripe, old);
   if (chunk == kNoChunk) {
     // memcached's answer when there is no memory for the joined value.
     if (source.exhausted()) return StoreResult::kNotStored;
@@ -317,12 +317,12 @@ std::optional<CounterResult> Store::Impl::CountLocked(OpContext& ctx, Stripe& st
 Item* Store::Impl::LengthenCounter(OpContext& ctx, Stripe& stripe, ChunkSource& source,
                                    const CounterRequest& request, IndexStripe::Slot slot,
                                    std::string_view digits) {
-  const Item* old = ItemAt(slot.handle());
+  Item* old = ItemAt(slot.handle());
   const Deadline deadline = request.deadline.value_or(old->deadline());
   Item::Shape shape = old->shape();
   shape.value_bytes = digits.size();
   shape.has_deadline = shape.has_deadline || deadline != kNever;
-  const Handle chunk = source.Take(ClassFor(shape.bytes()), &stripe);
+  const Handle chunk = source.Take(ClassFor(shape.bytes()), &stripe, old);
   if (chunk == kNoChunk) return nullptr;
   Item* longer = BuildItem(chunk, shape, old->key(), ctx.now, deadline);
   longer->SetBits(old->bits() & kBinaryKey);
@@ -341,7 +341,7 @@ std::optional<CounterResult> Store::Impl::CreateCounter(OpContext& ctx, Stripe& 
                           .flags = 0,
                           .has_cas = options_.use_cas,
                           .has_deadline = request.create_deadline != kNever};
-  const Handle chunk = source.Take(ClassFor(shape.bytes()), &stripe);
+  const Handle chunk = source.Take(ClassFor(shape.bytes()), &stripe, nullptr);
   if (chunk == kNoChunk && !source.exhausted()) return std::nullopt;
   if (chunk == kNoChunk) return CounterResult::kOutOfMemory;
   Item* item = BuildItem(chunk, shape, request.key.bytes, ctx.now, request.create_deadline);

@@ -208,7 +208,7 @@ StoreResult Store::Impl::LinkLarge(OpContext& ctx, UploadImpl& upload, StoreAnsw
       ctx, request.key, [&](Stripe& stripe, ChunkSource& source) -> std::optional<StoreResult> {
         stripe.mutex.AssertHeld();
         // Before anything is looked up: getting a chunk may change the index.
-        const Handle chunk = source.Take(ClassFor(shape.bytes()), &stripe);
+        const Handle chunk = source.Take(ClassFor(shape.bytes()), &stripe, nullptr);
         if (chunk == kNoChunk) {
           if (source.exhausted()) return StoreResult::kOutOfMemory;
           return std::nullopt;
@@ -286,6 +286,7 @@ StoreResult Store::Impl::FindJoined(OpContext& ctx, StoreRequest* request, size_
     old->small = item->small_value();
   }
   old->item = {item, item->cas(), item->deadline(), old->small};
+  item->SetBits(kActive);  // it should not be what goes to make room
   return StoreResult::kStored;
 }
 

@@ -429,6 +429,39 @@ TEST_CASE("a key that comes back after it went unread is not put on probation ag
   f.store.CheckInvariants();
 }
 
+TEST_CASE("what is changed is not what goes to make room for it", "[core][store][lru]") {
+  Fixture f(Quiet(16 << 20, 1));
+  const std::string value(400, '7');
+  const auto key = [](uint64_t i) { return "k" + std::to_string(1'000'000 + i); };
+  uint64_t stored = 0;
+  while (f.store.Info().items == stored) f.Put(key(stored++), value);
+  const auto is_there = [&](const std::string& name) {
+    bool found = false;
+    f.store.Read(f.ctx, f.store.MakeKey(name), {.peek = true},
+                 [&](const ValueView&) { found = true; });
+    return found;
+  };
+  const uint64_t evicted = f.Count(ClassCounter::evicted);
+  uint64_t oldest = 0;
+  for (int round = 0; round < 300; ++round, ++oldest) {
+    while (!is_there(key(oldest))) ++oldest;  // nothing is read, so it is the next to go
+    CAPTURE(round, oldest);
+    switch (round % 3) {
+      case 0:
+        REQUIRE(f.Put(key(oldest), "8", StoreMode::kAppend) == StoreResult::kStored);
+        break;
+      case 1:
+        REQUIRE(f.Put(key(oldest), value + "12345678", StoreMode::kReplace) ==
+                StoreResult::kStored);
+        break;
+      default:
+        REQUIRE(f.store.Touch(f.ctx, f.store.MakeKey(key(oldest)), f.ctx.now + 1'000'000));
+    }
+  }
+  CHECK(f.Count(ClassCounter::evicted) > evicted);
+  f.store.CheckInvariants();
+}
+
 TEST_CASE("what is read survives a scan, and a write-only load is a plain queue",
           "[core][store][lru]") {
   Fixture f(Quiet(16 << 20, 1));
