@@ -44,10 +44,7 @@ Outcome FlushAll(CommandContext& ctx, const Frame& frame) {
 // flush_prefix prefix → every item whose key begins so is gone.
 Outcome FlushPrefix(CommandContext& ctx, const Frame& frame) {
   if (!ctx.options.flush_enabled) return RefuseFlush(ctx, frame, kFlushPrefixNotAllowed);
-  std::string_view rest = frame.args;
-  const std::string_view prefix = NextWord(rest);
-  if (prefix.size() > kMaxKeyBytes) return Answer(ctx, frame, kBadFormat);
-  if (!ctx.store.FlushPrefix(ctx.op, prefix)) return Outcome::kWaiting;
+  if (!ctx.store.FlushPrefix(ctx.op, frame.key)) return Outcome::kWaiting;
   return Answer(ctx, frame, kOk);
 }
 
@@ -108,7 +105,7 @@ Outcome RefreshCerts(CommandContext& ctx, const Frame& frame) {
 
 constexpr CommandSpec kAdminCommands[] = {
     {"flush_all", FlushAll, Shape::kWords, 0, kTakesNoreply, "[exptime] [noreply]"},
-    {"flush_prefix", FlushPrefix, Shape::kWords, 1, kTakesNoreply, "prefix [noreply]"},
+    {"flush_prefix", FlushPrefix, Shape::kWords, 1, kKeyFirst | kTakesNoreply, "prefix [noreply]"},
     {"version", Version, Shape::kWords, 0, 0, ""},
     {"verbosity", Verbosity, Shape::kWords, 1, kTakesNoreply, "level [noreply]"},
     {"quit", Quit, Shape::kWords, 0, 0, ""},

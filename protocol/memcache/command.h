@@ -39,7 +39,7 @@ enum class Outcome : uint8_t {
 };
 
 enum CommandFlag : uint8_t {
-  kKeyFirst = 1,      // the first word is a key, to be measured and hashed beforehand
+  kKeyFirst = 1,      // the first word is a key (or its beginning), measured and hashed beforehand
   kTakesNoreply = 2,  // a last word `noreply` silences it
   kTakesCas = 4,      // a CAS value behind the length
 };

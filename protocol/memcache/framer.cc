@@ -229,12 +229,17 @@ bool FrameMetaValue(std::string_view input, std::string_view args, Frame& frame)
 bool FrameWords(std::string_view args, Frame& frame) {
   frame.args = args;
   std::string_view rest = args;
+  std::string_view behind_key = args;
   for (size_t i = 0; i < frame.command->min_words; ++i) {
     const std::string_view word = NextWord(rest);
     if (word.empty()) return Refuse(frame, kBadFormat);
-    if (i == 0 && (frame.command->flags & kKeyFirst) != 0) frame.key = word;
+    if (i == 0 && (frame.command->flags & kKeyFirst) != 0) {
+      frame.key = word;
+      behind_key = rest;
+    }
   }
-  frame.noreply = (frame.command->flags & kTakesNoreply) != 0 && AsksNoReply(rest);
+  // A key may be called noreply; in any other word's place it silences what it is refused with.
+  frame.noreply = (frame.command->flags & kTakesNoreply) != 0 && AsksNoReply(behind_key);
   if (frame.key.size() > kMaxKeyBytes) return Refuse(frame, kBadFormat);
   frame.kind = FrameKind::kWords;
   return true;
