@@ -232,7 +232,8 @@ constexpr auto kInformation = OptionGroup::kInformation;
 constexpr OptionRow kRows[] = {
     {'p', "port", "num", kNetwork, "TCP port; 0: none, -1: any free one", "11211", "-p 11311",
      SetPort},
-    {'U', "udp-port", "num", kNetwork, "UDP port; 0: no UDP, -1: any free one", "0", "",
+    {'U', "udp-port", "num", kNetwork,
+     "UDP port of the addresses without one of their own; 0: no UDP, -1: any free one", "0", "",
      SetUdpPort},
     {'s', "unix-socket", "file", kNetwork, "listen on this unix socket instead of TCP", "",
      "-s /run/larder.sock", SetUnixPath},

@@ -25,12 +25,12 @@ absl::Status EndpointsOf(const Options& options, std::vector<Endpoint>* endpoint
     endpoints->push_back(std::move(endpoint));
     return absl::OkStatus();
   }
+  if (options.port == 0) return absl::OkStatus();  // only UDP
   const int port = std::max(options.port, 0);
   const std::vector<std::string> everywhere{"*"};
   for (const std::string& text : options.listen.empty() ? everywhere : options.listen) {
     auto endpoint = ParseEndpoint(text, port);
     if (!endpoint.ok()) return endpoint.status();
-    if (options.port == 0 && endpoint->port == 0) continue;  // only UDP
     if (!endpoint->protocol) endpoint->protocol = options.protocol;
     endpoint->tls = TlsOf(options.tls, endpoint->tls_prefix);
     endpoints->push_back(*std::move(endpoint));
@@ -43,14 +43,13 @@ StoreOptions WithEvents(StoreOptions options, EventSource* events) {
   return options;
 }
 
-// The same addresses, but for their ports.
+// The same addresses; their own ports, where they have them, hold here as well.
 absl::Status DatagramEndpointsOf(const Options& options, std::vector<Endpoint>* endpoints) {
   if (!options.unix_path.empty() || options.udp_port == 0) return absl::OkStatus();
   const std::vector<std::string> everywhere{"*"};
   for (const std::string& text : options.listen.empty() ? everywhere : options.listen) {
-    auto endpoint = ParseEndpoint(text, 0);
+    auto endpoint = ParseEndpoint(text, std::max(options.udp_port, 0));
     if (!endpoint.ok()) return endpoint.status();
-    endpoint->port = std::max(options.udp_port, 0);
     if (!endpoint->protocol) endpoint->protocol = options.protocol;
     endpoints->push_back(*std::move(endpoint));
   }

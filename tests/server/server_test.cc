@@ -161,6 +161,22 @@ TEST_CASE("a server on a unix socket has no TCP port", "[server]") {
   unlink(path.c_str());
 }
 
+TEST_CASE("the port of an address is its UDP port, whatever -U says", "[server][udp]") {
+  Endpoint any;
+  any.host = "127.0.0.1";
+  any.port = 0;
+  // Somebody has it for TCP, where -p 0 leaves it alone.
+  const auto taken = Listen(any, 1);
+  REQUIRE(taken.ok());
+  const int port = taken->front().port;
+  RunningServer running({"-p", "0", "-U", "-1", "-l", "127.0.0.1:" + std::to_string(port)});
+  CHECK(running.server->network().sockets().empty());
+  const auto& addresses = running.server->network().datagram_addresses();
+  REQUIRE(addresses.size() == 2);
+  CHECK(addresses[0].port != port);  // of -l 127.0.0.1
+  CHECK(addresses[1].port == port);
+}
+
 TEST_CASE("the ports file names each listening socket", "[server]") {
   RunningServer running;
   CHECK(running.server->PortLines() ==

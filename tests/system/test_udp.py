@@ -117,6 +117,16 @@ class UdpTest(SystemTest):
             with self.assertRaises(BlockingIOError):
                 twin.recv(65536)
 
+    def test_two_listeners_of_one_host_have_each_their_udp_port(self):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+            taken.bind(("127.0.0.1", 0))  # -U does not count where the addresses have ports of their own
+            argv = ("-U", str(taken.getsockname()[1]), "-l", "127.0.0.1:0,127.0.0.1:0", *as_user(()))
+            server = self.start(argv=argv)
+        self.assertEqual(len(server.ports["UDP INET"]), 2)
+        with Udp(server.ports["UDP INET"][0]) as one, Udp(server.ports["UDP INET"][1]) as other:
+            self.assertEqual(one.ask(b"set a 0 0 1\r\nx\r\n"), b"STORED\r\n")
+            self.assertEqual(other.ask(b"get a\r\n"), b"VALUE a 0 1\r\nx\r\nEND\r\n")
+
     def test_a_port_in_use_is_refused(self):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
             taken.bind(("127.0.0.1", 0))
