@@ -183,6 +183,17 @@ bool SaveItems(Server& server) {
   return true;
 }
 
+// memcached's chunks may be larger: such sizes are no reason not to start.
+void WarnOfLargeChunks(Server& server) {
+  const StoreOptions& asked = server.options().store;
+  const size_t largest = server.store().ChunkSizes().back();
+  const std::string why = "no chunk is larger than " + std::to_string(largest) + " bytes";
+  if (!asked.chunk_sizes.empty() && asked.chunk_sizes.back() > largest) {
+    SayWarning("-o slab_sizes: " + why + ", sizes above that are left out");
+  }
+  if (asked.min_chunk_payload > largest) SayWarning("-n: " + why);
+}
+
 // Whatever comes of it, the variables are nobody else's business afterwards.
 Refusal TakeInheritedSockets(const Environment& environment, Options& options,
                              InheritedSockets* sockets) {
@@ -203,6 +214,7 @@ int Serve(Options options, InheritedSockets inherited, Daemon& daemon) {
   tuning.on_shutdown = [](bool graceful) { kill(getpid(), graceful ? SIGUSR1 : SIGINT); };
   if (options.debug_commands) tuning.movable_clock = &clock;
   Server server(std::move(options), clock, tuning, &TheLog());
+  WarnOfLargeChunks(server);
   SayWhatWasRestored(server);
   if (const Refusal refusal = server.Start(std::move(inherited)); refusal.refused()) {
     (void)SaveItems(server);  // it fails anyway

@@ -133,7 +133,6 @@ Refusal SetMinChunk(Options& options, std::string_view text) {
   int bytes = 0;
   Refusal refusal = ToInt("-n", text, 1, "Chunk size must be greater than 0", &bytes);
   if (refusal.refused()) return refusal;
-  if (bytes > 64 * 1024) return Failure("-n: more than 64 kilobytes for the smallest chunk");
   options.store.min_chunk_payload = static_cast<size_t>(bytes);
   return {};
 }

@@ -29,6 +29,7 @@ inline constexpr OptionGroup kOptionGroups[] = {
 
 // The slab page that memcached's rules for sizes go by; ours are smaller (core/memory/chunk.h).
 inline constexpr size_t kMemcachedPageBytes = 1 << 20;
+inline constexpr size_t kMemcachedChunkMax = kMemcachedPageBytes / 2;  // its slab_chunk_max
 
 // The value of a flag without argument that a configuration takes back.
 inline constexpr std::string_view kSwitchedOff = "no";

@@ -158,8 +158,10 @@ Refusal Check(Options& options) {
   if (store.temporary_ttl_seconds >= 0 && !store.segmented) {
     return {kExitUsage, "-o temporary_ttl: it needs lru_maintainer"};
   }
-  if (!store.chunk_sizes.empty() && store.chunk_sizes.back() > store.max_chunk_bytes) {
-    return {kExitUsage, "-o slab_sizes: sizes must stay below slab_chunk_max (" + chunk + ")"};
+  const size_t most = options.chunk_max_given ? store.max_chunk_bytes : kMemcachedChunkMax;
+  if (!store.chunk_sizes.empty() && store.chunk_sizes.back() > most) {
+    return {kExitUsage,
+            "-o slab_sizes: sizes must stay below slab_chunk_max (" + std::to_string(most) + ")"};
   }
   // memcached's: a UDP port alone is the TCP port too.
   if (options.udp_port != 0 && !options.port_given) options.port = options.udp_port;

@@ -30,7 +30,8 @@ inline constexpr int kExitOsError = 71;
 struct Options {
   // The engine: -m -I -f -n -C -M -k -L and the -o suboptions about memory.
   StoreOptions store;
-  std::string memory_file;  // -e; main opens it
+  std::string memory_file;       // -e; main opens it
+  bool chunk_max_given = false;  // slab_chunk_max, or what implies it
 
   // Network.
   bool port_given = false;

@@ -179,11 +179,13 @@ Refusal SlabChunkMax(Options& o, const SuboptionRow& row, std::string_view text)
     return Failure(row, "must be between 1 and 1024 kilobytes");
   }
   o.store.max_chunk_bytes = static_cast<size_t>(*bytes);
+  o.chunk_max_given = true;
   return {};
 }
 Refusal NoChunkedItems(Options& o, const SuboptionRow&, std::string_view value) {
+  o.chunk_max_given = value != kSwitchedOff;
   o.store.max_chunk_bytes =
-      value == kSwitchedOff ? StoreOptions{}.max_chunk_bytes : kMemcachedPageBytes;
+      o.chunk_max_given ? kMemcachedPageBytes : StoreOptions{}.max_chunk_bytes;
   return {};
 }
 Refusal IdleTimeout(Options& o, const SuboptionRow& row, std::string_view text) {
@@ -236,6 +238,7 @@ Refusal NoModern(Options& o, const SuboptionRow&, std::string_view) {
   o.store.automove = 0;
   o.store.crawler = o.store.maintainer = o.store.segmented = false;
   o.store.max_chunk_bytes = kMemcachedPageBytes;
+  o.chunk_max_given = true;
   return {};
 }
 Refusal Privileges(Options& o, const SuboptionRow& row, std::string_view) {

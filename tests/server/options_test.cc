@@ -159,6 +159,8 @@ TEST_CASE("what cannot be done is refused with memcached's exit code", "[server]
       {{"-o", "idle_timeout=-3"}, 1, "idle_timeout"},
       {{"-o", "hot_lru_pct=50,warm_lru_pct=50"}, 64, "80"},
       {{"-o", "slab_sizes=100-50"}, 64, "rise"},
+      {{"-o", "slab_sizes=100-524289"}, 64, "below slab_chunk_max (524288)"},
+      {{"-o", "slab_sizes=100-524288,slab_chunk_max=64"}, 64, "below slab_chunk_max (65536)"},
       {{"-o", "proxy_config=x"}, 64, "proxy"},
       {{"-c", "0"}, 1, "Maximum connections must be greater than 0"},
       {{"-t", "0"}, 1, "Number of threads must be greater than 0"},

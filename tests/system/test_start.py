@@ -228,6 +228,17 @@ class ExitCodeTest(SystemTest):
             with self.subTest(argv=argv):
                 self.ends(64, *as_user([]), *argv)
 
+    @ours_only("memcached's chunks are larger")
+    def test_chunks_of_memcacheds_sizes_are_taken_with_a_word(self):
+        for argv, flag in ((("-o", "slab_sizes=100-1000-100000"), "-o slab_sizes"),
+                           (("-o", "slab_sizes=100-524288"), "-o slab_sizes"),
+                           (("-n", "100000"), "-n"), (("-n", "2000000"), "-n")):
+            with self.subTest(argv=argv), Server(*argv) as server:
+                self.assertIn(f"{flag}: no chunk is larger than", server.stderr())
+                wire = self.wire(server)
+                self.assertEqual(wire.set(b"k", b"v" * 90000), b"STORED")
+                self.assertEqual(wire.get(b"k"), {b"k": b"v" * 90000})
+
     def test_a_missing_argument(self):
         self.ends(1, *as_user([]), "-m")
 
