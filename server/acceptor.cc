@@ -111,6 +111,7 @@ Acceptor::Step Acceptor::AcceptOne(uint16_t listener) {
 }
 
 Acceptor::Step Acceptor::OutOfDescriptors(int fd) {
+  Complain();
   reserve_.Reset();
   UniqueFd client(accept4(fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
   const bool accepted = client.valid();
@@ -119,6 +120,13 @@ Acceptor::Step Acceptor::OutOfDescriptors(int fd) {
   if (accepted && reserve_.valid()) return Step::kNext;
   Rest();
   return Step::kEnough;
+}
+
+void Acceptor::Complain() {
+  const auto now = std::chrono::steady_clock::now();
+  if (complained_at_ && now - *complained_at_ < kComplainEvery) return;
+  complained_at_ = now;
+  if (options_.on_no_descriptors) options_.on_no_descriptors();
 }
 
 void Acceptor::Refuse(UniqueFd client) {

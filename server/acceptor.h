@@ -11,6 +11,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "server/client_counters.h"
@@ -22,6 +23,8 @@ namespace larder::server {
 struct AcceptorOptions {
   uint64_t max_clients = 1024;
   bool refuse_at_limit = true;  // maxconns_fast
+  // Called when the process is out of descriptors, at most once in kComplainEvery.
+  std::function<void()> on_no_descriptors = {};
 };
 
 class Acceptor {
@@ -32,6 +35,7 @@ class Acceptor {
   // throw bad_alloc as long as it loses none.
   using Hand = std::function<void(int fd, uint16_t listener)>;
   using Flush = std::function<void()>;
+  static constexpr std::chrono::minutes kComplainEvery{1};
 
   Acceptor(const AcceptorOptions& options, event_base* base, std::vector<ListeningSocket> sockets,
            ClientCounters& clients, Hand hand, Flush flush);
@@ -60,6 +64,7 @@ class Acceptor {
   Step AcceptOne(uint16_t listener);
   Step OutOfDescriptors(int fd);
   void Refuse(UniqueFd client);
+  void Complain();
   [[nodiscard]] bool IsFull() const { return clients_.current.load() >= options_.max_clients; }
   // Stops accepting until a client leaves.
   void WaitForPlace();
@@ -79,6 +84,7 @@ class Acceptor {
   Event on_place_free_;
   Event on_rested_;
   std::chrono::steady_clock::time_point disarmed_at_;
+  std::optional<std::chrono::steady_clock::time_point> complained_at_;
   bool armed_ = false;
 };
 

@@ -193,6 +193,8 @@ Refusal At(const std::string& place, Refusal refusal) {
 }  // namespace
 
 Refusal ApplyConfig(std::string_view text, const std::string& file, Options& options) {
+  constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";  // some editors write it
+  if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
   if (text.size() > kMaxConfigBytes) {
     return {kExitUsage, file + ": more than 64 kilobytes cannot be a configuration"};
   }

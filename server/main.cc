@@ -167,9 +167,21 @@ void SayWhatWasRestored(Server& server) {
   }
 }
 
+// Nobody could open it again.
+bool IsRemoved(const MemoryFile& memory_file) {
+  struct stat file {};
+  return fstat(memory_file.fd(), &file) == 0 && file.st_nlink == 0;
+}
+
 // The last thing of a server with a memory file.  False: they could not be saved.
 bool SaveItems(Server& server) {
-  if (server.options().memory_file.empty()) return true;
+  const std::string& path = server.options().memory_file;
+  if (path.empty()) return true;
+  if (IsRemoved(*server.options().store.memory_file)) {
+    TheLog().Say(LogLevel::kError,
+                 "the items are lost: " + path + ": it was removed while the server ran");
+    return false;
+  }
   const auto start = std::chrono::steady_clock::now();
   uint64_t items = 0;
   if (const absl::Status status = server.SaveItems(&items); !status.ok()) {
@@ -177,7 +189,7 @@ bool SaveItems(Server& server) {
     return false;
   }
   const auto took = std::chrono::steady_clock::now() - start;
-  Say("saved " + Moved(items, "to", server.options().memory_file,
+  Say("saved " + Moved(items, "to", path,
                        static_cast<uint64_t>(
                            std::chrono::duration_cast<std::chrono::milliseconds>(took).count())));
   return true;

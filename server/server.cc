@@ -106,6 +106,10 @@ Refusal Server::Start(InheritedSockets inherited) {
   network.threads = options_.threads;
   network.acceptor.max_clients = static_cast<uint64_t>(options_.max_connections);
   network.acceptor.refuse_at_limit = options_.maxconns_fast;
+  network.acceptor.on_no_descriptors = [log = log_] {
+    if (log == nullptr) return;
+    log->Say(LogLevel::kWarning, "no file descriptors are left: clients are refused (ulimit -n)");
+  };
   network.worker.idle_timeout_s = static_cast<uint32_t>(options_.idle_timeout_seconds);
   network.worker.blocked_timeout_s = tuning_.blocked_timeout_s;
   network.worker.tick_ms = tuning_.tick_ms;

@@ -112,6 +112,13 @@ TEST_CASE("a switch can be taken back, the last line counts", "[server][config]"
   }
 }
 
+TEST_CASE("a byte order mark before the first line is no part of it", "[server][config]") {
+  CHECK(Accept("\xEF\xBB\xBFmemory-limit = 128\n").store.memory_bytes == 128 * kMiB);
+  CHECK(Accept("\xEF\xBB\xBF").store.memory_bytes == Options{}.store.memory_bytes);
+  Options options;
+  CHECK(ApplyConfig("port 1\n\xEF\xBB\xBFport 2\n", "file", options).refused());
+}
+
 TEST_CASE("no file puts the server into the background", "[server][config]") {
   for (const char* line : {"-d", "--daemon", "-d -vv", "-vd", "daemon", "daemon = yes"}) {
     CAPTURE(line);

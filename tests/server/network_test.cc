@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <catch2/catch.hpp>
 #include <filesystem>
 #include <thread>
@@ -219,7 +220,10 @@ TEST_CASE("without maxconns_fast a client waits until there is a place", "[serve
 }
 
 TEST_CASE("out of descriptors a client is told, and accepting goes on", "[server][acceptor]") {
-  Runner runner;
+  std::atomic<int> complaints{0};
+  NetworkOptions options;
+  options.acceptor.on_no_descriptors = [&] { ++complaints; };
+  Runner runner(options);
   TestClient before = runner.Connect();
   REQUIRE(before.Ask("echo in\n") == "in\n");
   rlimit old{};
@@ -230,9 +234,14 @@ TEST_CASE("out of descriptors a client is told, and accepting goes on", "[server
   REQUIRE(setrlimit(RLIMIT_NOFILE, &tight) == 0);
   TestClient late = runner.Connect();
   const std::string told = late.ReadAll();
+  late.Close();
+  TestClient later = runner.Connect();
+  const std::string told_again = later.ReadAll();
   REQUIRE(setrlimit(RLIMIT_NOFILE, &old) == 0);
   CHECK(told == "ERROR Too many open connections\r\n");
-  CHECK(runner.network->clients().rejected == 1);
+  CHECK(told_again == told);
+  CHECK(runner.network->clients().rejected == 2);
+  CHECK(complaints == 1);  // and not one a client
   CHECK(before.Ask("echo still\n") == "still\n");
   CHECK(runner.Connect().Ask("echo again\n") == "again\n");
 }

@@ -106,6 +106,18 @@ class RestartTest(SystemTest):
         self.assertIsNone(self.get(wire, 1))
         self.check_all(server, self.fill(server))
 
+    @ours_only("memcached says nothing")
+    def test_a_file_removed_while_the_server_runs_is_said_at_the_stop(self):
+        server = self.live()
+        self.fill(server)
+        os.remove(self.file)
+        said = self.end(server, code=71)
+        self.assertIn(f"error the items are lost: {self.file}: it was removed", said)
+        self.assertNotIn("saved", said)
+        server = self.live()
+        self.check_says(server, "nothing to restore")
+        self.check_works_empty(server)
+
     @ours_only("its texts")
     def test_a_file_of_other_settings_is_refused_with_a_line_that_names_them(self):
         for name, options in {"-m": ["-m", "128"], "-f": ["-f", "1.25"], "-I": ["-I", "2m"], "-C": ["-C"]}.items():
