@@ -234,7 +234,8 @@ class ExitCodeTest(SystemTest):
                            (("-o", "slab_sizes=100-524288"), "-o slab_sizes"),
                            (("-n", "100000"), "-n"), (("-n", "2000000"), "-n")):
             with self.subTest(argv=argv), Server(*argv) as server:
-                self.assertIn(f"{flag}: no chunk is larger than", server.stderr())
+                word = f"{flag}: no chunk is larger than"
+                poll(lambda word=word, server=server: word in server.stderr(), what=f"'{word}' in the log")
                 wire = self.wire(server)
                 self.assertEqual(wire.set(b"k", b"v" * 90000), b"STORED")
                 self.assertEqual(wire.get(b"k"), {b"k": b"v" * 90000})
