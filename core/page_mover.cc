@@ -331,7 +331,8 @@ LimitResult Store::Impl::SetMemoryLimit(uint64_t bytes) {
   if (options_.preallocate || options_.lock_memory || options_.memory_file != nullptr) {
     return LimitResult::kFixed;
   }
-  const uint64_t reach = (pool_.capacity() - 1) * uint64_t{kPageBytes};  // page 0 is not used
+  const uint64_t reach =
+      (pool_.capacity() - 1) * uint64_t{pool_.page_bytes()};  // page 0 is not used
   if (bytes > reach || bytes / 2 < options_.max_item_bytes) return LimitResult::kOutOfReach;
   pool_.SetLimit(bytes);
   // None evicts before it has asked for a page.

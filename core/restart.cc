@@ -66,7 +66,8 @@ struct LayoutRow {
 };
 const std::array kLayout = {
     LayoutRow{"format", 2},
-    LayoutRow{"page size", kPageBytes},
+    LayoutRow{"page size", kMostPageBytes},
+    LayoutRow{"least page size", kLeastPageBytes},
     LayoutRow{"item header", Item::kHeaderBytes},
     LayoutRow{"option fields", Item::OptionBytes(kOptionMask)},
     LayoutRow{"option bits", kHasCas | kHasFlags << 4 | kHasDeadline << 8},
@@ -185,7 +186,8 @@ std::string DecodeSettings(Reader& in, SavedStore* saved) {
   const size_t granule = size_t{1} << saved->handle_shift;
   for (size_t i = 0; i < classes; ++i) {
     const auto size = in.Get<uint32_t>();
-    if (size < Item::kHeaderBytes || size > kPageBytes || size % granule != 0) {
+    if (size < Item::kHeaderBytes || size > PageBytesFor(saved->memory_bytes) ||
+        size % granule != 0) {
       return absl::StrCat("class ", i + 1, " has chunks of ", size, " bytes");
     }
     saved->chunk_sizes.push_back(size);
@@ -287,7 +289,8 @@ std::string DecodePages(Reader& in, SavedStore* saved) {
   const size_t count = in.GetCount(kPageRowBytes);
   if (!in.ok()) return "wrong length";
   saved->pages.resize(count);
-  const uint64_t most_pages = (uint64_t{1} << 32 << saved->handle_shift) / kPageBytes;
+  const size_t page_bytes = PageBytesFor(saved->memory_bytes);
+  const uint64_t most_pages = (uint64_t{1} << 32 << saved->handle_shift) / page_bytes;
   PageIndex last = kNoPage;
   for (SavedPage& page : saved->pages) {
     page.page = in.Get<PageIndex>();
@@ -298,7 +301,7 @@ std::string DecodePages(Reader& in, SavedStore* saved) {
       return absl::StrCat("page ", page.page, " after page ", last);
     }
     if (page.class_id == 0 || page.class_id > saved->chunk_sizes.size() ||
-        page.fresh > kPageBytes / saved->chunk_sizes[page.class_id - 1]) {
+        page.fresh > page_bytes / saved->chunk_sizes[page.class_id - 1]) {
       return absl::StrCat("page ", page.page, " of class ", page.class_id, " with ", page.fresh,
                           " chunks");
     }
@@ -323,12 +326,13 @@ std::string EncodeQueues(const SavedStore& saved) {
 // Whether `handle` names a chunk that was handed out.
 bool IsChunk(const SavedStore& saved, Handle handle) {
   const uint64_t at = uint64_t{handle} << saved.handle_shift;
+  const size_t page_bytes = PageBytesFor(saved.memory_bytes);
   const auto page =
-      std::lower_bound(saved.pages.begin(), saved.pages.end(), at / kPageBytes,
+      std::lower_bound(saved.pages.begin(), saved.pages.end(), at / page_bytes,
                        [](const SavedPage& one, uint64_t wanted) { return one.page < wanted; });
-  if (page == saved.pages.end() || page->page != at / kPageBytes) return false;
+  if (page == saved.pages.end() || page->page != at / page_bytes) return false;
   const uint32_t chunk_bytes = saved.chunk_sizes[page->class_id - 1];
-  const uint64_t offset = at % kPageBytes;
+  const uint64_t offset = at % page_bytes;
   return offset % chunk_bytes == 0 && offset / chunk_bytes < page->fresh;
 }
 

@@ -86,8 +86,9 @@ Store::Impl::Impl(Store* facade, const StoreOptions& options, const Clock& clock
              .lock = options.lock_memory,
              .file = options.memory_file != nullptr ? options.memory_file->fd() : -1}),
       sizes_(Item::kHeaderBytes + (options.use_cas ? 8 : 0) + options.min_chunk_payload,
-             std::clamp(options.max_chunk_bytes, kLeastLargestChunk, kPageBytes),
-             GrowthFactor(options), pool_.space().granule(), options.chunk_sizes),
+             std::clamp(options.max_chunk_bytes, kLeastLargestChunk, pool_.page_bytes()),
+             GrowthFactor(options), pool_.space().granule(), options.chunk_sizes,
+             pool_.page_bytes()),
       ghosts_(options.memory_bytes),
       tuning_(options),
       pages_(pool_.capacity() + 1),
@@ -125,7 +126,7 @@ void Store::Impl::InitClasses() {
 }
 
 void Store::Impl::ReserveIndex() {
-  const size_t most_items = pool_.capacity() * (kPageBytes / sizes_.sizes()[1]);
+  const size_t most_items = pool_.capacity() * (pool_.page_bytes() / sizes_.sizes()[1]);
   const size_t buckets = std::max<size_t>(1024, most_items / stripe_count_ / kIndexReserveDivisor);
   const size_t stripe_bytes = 2 * buckets * IndexStripe::kBucketBytes;  // and as many for overflow
   index_mapping_bytes_ = stripe_count_ * stripe_bytes;
@@ -176,7 +177,7 @@ StoreInfo Store::Impl::Info() {
   info.limit_bytes = pool_.limit_bytes();
   info.item_bytes = (*totals)[ClassCounter::bytes_added] - (*totals)[ClassCounter::bytes_removed];
   info.items = (*totals)[ClassCounter::items_added] - (*totals)[ClassCounter::items_removed];
-  info.page_bytes = pool_.backed_pages() * kPageBytes;
+  info.page_bytes = pool_.backed_pages() * pool_.page_bytes();
   info.free_pages = pool_.free_pages();
   info.index_bytes = index_bytes_.load(std::memory_order_relaxed);
   const ClientMemory& clients = pool_.clients();

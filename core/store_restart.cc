@@ -91,7 +91,10 @@ class Turns {
 class Progress {
  public:
   Progress(const StoreOptions& options, const char* what, size_t pages)
-      : options_(options), what_(what), pages_(pages) {}
+      : options_(options),
+        what_(what),
+        pages_(pages),
+        page_bytes_(PageBytesFor(options.memory_bytes)) {}
   void At(size_t page) {
     const auto now = std::chrono::steady_clock::now();
     if (!options_.progress || now - told_ < options_.progress_every) return;
@@ -102,12 +105,13 @@ class Progress {
 
  private:
   [[nodiscard]] size_t Mib(size_t pages) const {
-    return std::min(pages, pages_) * kPageBytes >> 20;
+    return std::min(pages, pages_) * page_bytes_ >> 20;
   }
 
   const StoreOptions& options_;
   const char* const what_;
   const size_t pages_;
+  const size_t page_bytes_;
   std::chrono::steady_clock::time_point told_ = std::chrono::steady_clock::now();
 };
 
@@ -353,8 +357,8 @@ bool Restorer::AdoptPages() {
     impl_.pages_[page.page].Reset(page.class_id);
     impl_.pages_[page.page].fresh = page.fresh;
   }
-  const bool has_holes =
-      impl_.options_.memory_file->IsSmallerThan(used.size() * kPageBytes + index_bytes_);
+  const bool has_holes = impl_.options_.memory_file->IsSmallerThan(
+      used.size() * impl_.pool_.page_bytes() + index_bytes_);
   for (size_t i = 0; has_holes && i < impl_.stripe_count_; ++i) {
     StripeLock lock(impl_.stripes_[i].mutex);
     if (!impl_.stripes_[i].index.TakeRoom()) return false;
@@ -397,7 +401,8 @@ void Restorer::ScanPage(Worker& worker, const SavedPage& saved) {
     }
   }
   if (checksum != saved.checksum) {
-    Fail(worker, absl::StrCat("byte ", saved.page * kPageBytes, ": the page's checksum differs"));
+    Fail(worker, absl::StrCat("byte ", saved.page * impl_.pool_.page_bytes(),
+                              ": the page's checksum differs"));
   }
 }
 

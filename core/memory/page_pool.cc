@@ -17,14 +17,12 @@ namespace {
 constexpr uint64_t kLeastReserveBytes = uint64_t{16} << 30;
 constexpr uint64_t kRaiseFactor = 4;
 constexpr unsigned kLeastShift = 2;
-// The system's huge pages, and how many of our pages one of them has.
-constexpr size_t kHugeBytes = size_t{2} << 20;
-constexpr PageIndex kPagesPerHuge = kHugeBytes / kPageBytes;
-constexpr size_t kJoinAtOnce = size_t{4} * kPagesPerHuge;
+constexpr size_t kHugeBytes = size_t{2} << 20;  // of the system's huge pages
+constexpr size_t kJoinAtOnce = 4;               // of them
 constexpr unsigned kMostJoinFailures = 16;
 constexpr int kMadviseCollapse = 25;  // MADV_COLLAPSE of Linux 6.1; not in every <sys/mman.h> yet
 // Address space for page 0 and for aligning to huge pages.
-constexpr uint64_t kSlackBytes = kPageBytes + kHugeBytes;
+constexpr uint64_t kSlackBytes = kMostPageBytes + kHugeBytes;
 // What a page, and all else, may take in FILE.meta.
 constexpr uint64_t kDescriptionBytesAPage = 32;
 constexpr uint64_t kDescriptionBytes = uint64_t{1} << 20;
@@ -42,7 +40,8 @@ unsigned ShiftFor(uint64_t bytes) {
 }  // namespace
 
 uint64_t PagePool::FileBytes(uint64_t limit_bytes) {
-  return (std::max<uint64_t>(kMinPages, limit_bytes / kPageBytes) + 1) * kPageBytes;
+  const uint64_t page_bytes = PageBytesFor(limit_bytes);
+  return (std::max(kLeastBytes, limit_bytes) / page_bytes + 1) * page_bytes;
 }
 
 PagePool::PagePool(const Options& options) : options_(options), limit_bytes_(options.limit_bytes) {
@@ -64,14 +63,14 @@ PagePool::PagePool(const Options& options) : options_(options), limit_bytes_(opt
     }
   }
   mapping_ = static_cast<char*>(mapping);
-  // Aligned to the page size, so that a handle's page is a division away, and to that of huge ones.
+  // Aligned to the page size, so that a handle's page is a shift away, and to that of huge ones.
   const auto address = reinterpret_cast<uintptr_t>(mapping_);
   char* base = mapping_ + ((kHugeBytes - address % kHugeBytes) % kHugeBytes);
-  capacity_ = (mapping_bytes_ - static_cast<size_t>(base - mapping_)) / kPageBytes;
-  space_ = ChunkSpace(base, shift);
+  space_ = ChunkSpace(base, shift, PageBytesFor(options.limit_bytes));
+  capacity_ = (mapping_bytes_ - static_cast<size_t>(base - mapping_)) / page_bytes();
   if (!has_file()) return;
-  capacity_ = FileBytes(options.limit_bytes) / kPageBytes;
-  if (mmap(base, capacity_ * kPageBytes, PROT_NONE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE,
+  capacity_ = FileBytes(options.limit_bytes) / page_bytes();
+  if (mmap(base, capacity_ * page_bytes(), PROT_NONE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE,
            options_.file, 0) == MAP_FAILED) {
     std::perror("larder: cannot map the memory file (-e)");
     std::exit(71);
@@ -82,7 +81,7 @@ bool PagePool::HasRoom() const {
   struct statvfs space {};
   // Without a size of its own the file system says nothing: then taking the room will tell.
   if (fstatvfs(options_.file, &space) != 0 || space.f_blocks == 0) return true;
-  const uint64_t wanted = kPageBytes + charged_bytes_.load(std::memory_order_relaxed) +
+  const uint64_t wanted = page_bytes() + charged_bytes_.load(std::memory_order_relaxed) +
                           kDescriptionBytes + capacity_ * kDescriptionBytesAPage;
   return uint64_t{space.f_bavail} * space.f_frsize >= wanted;
 }
@@ -102,9 +101,9 @@ void PagePool::Preallocate() {
   if (all.empty()) return;
   // In one piece and before any of it is touched: a huge page has several of ours.
   const auto [first, last] = std::minmax_element(all.begin(), all.end());
-  madvise(space_.PageAddress(*first), (*last - *first + 1) * kPageBytes, MADV_HUGEPAGE);
+  madvise(space_.PageAddress(*first), (*last - *first + 1) * page_bytes(), MADV_HUGEPAGE);
   for (const PageIndex page : all) {
-    for (size_t at = 0; at < kPageBytes; at += 4096) space_.PageAddress(page)[at] = 0;
+    for (size_t at = 0; at < page_bytes(); at += 4096) space_.PageAddress(page)[at] = 0;
   }
   for (auto page = all.rbegin(); page != all.rend(); ++page) Release(*page);
 }
@@ -113,14 +112,14 @@ bool PagePool::Adopt(const std::vector<PageIndex>& used, bool has_holes) {
   const MutexLock lock(mutex_);
   if (used.empty()) return true;
   const PageIndex highest = used.back();
-  if (mprotect(space_.PageAddress(1), highest * kPageBytes, PROT_READ | PROT_WRITE) != 0) {
+  if (mprotect(space_.PageAddress(1), highest * page_bytes(), PROT_READ | PROT_WRITE) != 0) {
     return false;
   }
   auto next = used.begin();
   for (PageIndex page = 1; page <= highest; ++page) {
     if (*next == page) {
       if (has_holes && !Open(page)) return false;
-      if (options_.lock) mlock(space_.PageAddress(page), kPageBytes);
+      if (options_.lock) mlock(space_.PageAddress(page), page_bytes());
       ++next;
     } else {
       GiveBack(page, 1);
@@ -147,9 +146,9 @@ size_t PagePool::LimitPages() const {
   const uint64_t store = charged_bytes_.load(std::memory_order_relaxed);
   const uint64_t others = store + clients_.charge();
   const uint64_t charged = std::min(limit, others > uncharged ? others - uncharged : 0);
-  const size_t pages = std::max(kMinPages, static_cast<size_t>((limit - charged) / kPageBytes));
+  const size_t pages = static_cast<size_t>(std::max(kLeastBytes, limit - charged) / page_bytes());
   const uint64_t room = room_bytes_.load(std::memory_order_relaxed);
-  return std::min(pages, static_cast<size_t>((room - std::min(room, store)) / kPageBytes));
+  return std::min(pages, static_cast<size_t>((room - std::min(room, store)) / page_bytes()));
 }
 
 size_t PagePool::ExcessPages() const {
@@ -190,21 +189,22 @@ PageIndex PagePool::Acquire() {
 
 bool PagePool::Open(PageIndex page) {
   char* address = space_.PageAddress(page);
-  if (has_file() && !MemoryFile::TakeRoomIn(options_.file, page * kPageBytes, kPageBytes)) {
+  if (has_file() && !MemoryFile::TakeRoomIn(options_.file, page * page_bytes(), page_bytes())) {
     NoteNoRoom();
     return false;
   }
-  if (mprotect(address, kPageBytes, PROT_READ | PROT_WRITE) != 0) return false;
-  if (options_.lock) mlock(address, kPageBytes);
+  if (mprotect(address, page_bytes(), PROT_READ | PROT_WRITE) != 0) return false;
+  if (options_.lock) mlock(address, page_bytes());
   return true;
 }
 
 void PagePool::GiveBack(PageIndex page, size_t count) {
   if (has_file()) {
     (void)fallocate(options_.file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-                    static_cast<off_t>(page * kPageBytes), static_cast<off_t>(count * kPageBytes));
+                    static_cast<off_t>(page * page_bytes()),
+                    static_cast<off_t>(count * page_bytes()));
   } else {
-    madvise(space_.PageAddress(page), count * kPageBytes, MADV_DONTNEED);
+    madvise(space_.PageAddress(page), count * page_bytes(), MADV_DONTNEED);
   }
 }
 
@@ -227,19 +227,21 @@ void PagePool::ReleaseExcess() {
 }
 
 PagePool::Range PagePool::TakeJoinable() {
+  const auto pages_a_huge_one = static_cast<PageIndex>(kHugeBytes / page_bytes());
   const auto is_in_use = [&](PageIndex page) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return page != kNoPage &&
            std::find(unbacked_.begin(), unbacked_.end(), page) == unbacked_.end();
   };
-  Range range{.first = next_join_ / kPagesPerHuge * kPagesPerHuge};
+  Range range{.first = next_join_ / pages_a_huge_one * pages_a_huge_one};
   next_join_ = range.first;
-  while (range.count < kJoinAtOnce && next_join_ + kPagesPerHuge <= next_fresh_) {
+  while (range.count < kJoinAtOnce * pages_a_huge_one &&
+         next_join_ + pages_a_huge_one <= next_fresh_) {
     bool can_be = true;
-    for (PageIndex i = 0; i < kPagesPerHuge; ++i) can_be = can_be && is_in_use(next_join_ + i);
+    for (PageIndex i = 0; i < pages_a_huge_one; ++i) can_be = can_be && is_in_use(next_join_ + i);
     if (!can_be && range.count != 0) break;
-    next_join_ += kPagesPerHuge;
+    next_join_ += pages_a_huge_one;
     if (can_be) {
-      range.count += kPagesPerHuge;
+      range.count += pages_a_huge_one;
     } else {
       range.first = next_join_;
     }
@@ -256,7 +258,7 @@ bool PagePool::JoinPages() {
   }
   if (range.count == 0) return false;
   const bool is_done =
-      madvise(space_.PageAddress(range.first), range.count * kPageBytes, kMadviseCollapse) == 0;
+      madvise(space_.PageAddress(range.first), range.count * page_bytes(), kMadviseCollapse) == 0;
   join_failures_ = is_done ? 0 : join_failures_ + 1;
   return true;
 }

@@ -1,4 +1,4 @@
-// core/memory/page_pool.h — the arena, and which of its 256 KiB pages are in use.
+// core/memory/page_pool.h — the arena, and which of its pages are in use.
 //
 // Owner: Store::Impl.  Threads: any; mutex_ guards the free list.  Locks: rank kPool.
 // Memory: one reservation of address space; a page costs memory once it is touched, and gives it
@@ -31,8 +31,8 @@ class PagePool {
     bool lock = false;         // keep pages in memory (mlock)
     int file = -1;             // memory file of FileBytes(); borrowed
   };
-  static constexpr uint64_t kUnchargedShare = 60;  // of the limit, one part in so many
-  static constexpr size_t kMinPages = (size_t{8} << 20) / kPageBytes;
+  static constexpr uint64_t kUnchargedShare = 60;             // of the limit, one part in so many
+  static constexpr uint64_t kLeastBytes = uint64_t{8} << 20;  // of pages, whatever the limit
 
   // What a memory file for that limit is long; the limit cannot grow beyond it.
   [[nodiscard]] static uint64_t FileBytes(uint64_t limit_bytes);
@@ -44,6 +44,7 @@ class PagePool {
   PagePool& operator=(const PagePool&) = delete;
 
   [[nodiscard]] const ChunkSpace& space() const { return space_; }
+  [[nodiscard]] size_t page_bytes() const { return space_.page_bytes(); }
   // Page indexes are below this.
   [[nodiscard]] size_t capacity() const { return capacity_; }
 
@@ -101,8 +102,9 @@ class PagePool {
   // Whether the file system has room for one more page, and for what a stop saves besides.
   [[nodiscard]] bool HasRoom() const;
   void NoteNoRoom() {
-    room_bytes_.store(backed_pages() * kPageBytes + charged_bytes_.load(std::memory_order_relaxed),
-                      std::memory_order_relaxed);
+    room_bytes_.store(
+        backed_pages() * page_bytes() + charged_bytes_.load(std::memory_order_relaxed),
+        std::memory_order_relaxed);
   }
   // The next pages to join, as many as go at once; moves next_join_ behind them.
   struct Range {

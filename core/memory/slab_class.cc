@@ -12,7 +12,7 @@ constexpr double kYoung = 1000.0 / Ticks::kMs;  // one second is not old, whatev
 void SlabClass::Init(uint16_t id, size_t chunk_bytes, const ChunkSpace& space, PageInfo* pages) {
   id_ = id;
   chunk_bytes_ = chunk_bytes;
-  chunks_per_page_ = kPageBytes / chunk_bytes;
+  chunks_per_page_ = space.page_bytes() / chunk_bytes;
   space_ = space;
   pages_ = pages;
 }

@@ -11,17 +11,17 @@ namespace {
 size_t RoundUp(size_t bytes, size_t granule) { return (bytes + granule - 1) / granule * granule; }
 
 // The largest chunk that still cuts a page into as many pieces.
-size_t Stretch(size_t bytes, size_t granule) {
-  const size_t pieces = kPageBytes / bytes;
-  return kPageBytes / pieces / granule * granule;
+size_t Stretch(size_t bytes, size_t granule, size_t page_bytes) {
+  const size_t pieces = page_bytes / bytes;
+  return page_bytes / pieces / granule * granule;
 }
 
 }  // namespace
 
 SlabSizes::SlabSizes(size_t smallest, size_t largest, double factor, size_t granule,
-                     const std::vector<size_t>& explicit_sizes)
+                     const std::vector<size_t>& explicit_sizes, size_t page_bytes)
     : sizes_{0} {
-  largest = Stretch(RoundUp(largest, granule), granule);
+  largest = Stretch(RoundUp(largest, granule), granule, page_bytes);
   if (!explicit_sizes.empty()) {
     for (const size_t size : explicit_sizes) {
       const size_t chunk_bytes = RoundUp(size, granule);
@@ -30,7 +30,8 @@ SlabSizes::SlabSizes(size_t smallest, size_t largest, double factor, size_t gran
   } else {
     auto wanted = static_cast<double>(RoundUp(smallest, granule));
     while (wanted * factor <= static_cast<double>(largest) && sizes_.size() < kMaxClasses - 1) {
-      const size_t size = Stretch(RoundUp(static_cast<size_t>(wanted), granule), granule);
+      const size_t size =
+          Stretch(RoundUp(static_cast<size_t>(wanted), granule), granule, page_bytes);
       if (size > sizes_.back()) sizes_.push_back(size);
       wanted = std::max(wanted * factor, static_cast<double>(sizes_.back() + 1));
     }

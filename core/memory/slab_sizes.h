@@ -13,10 +13,10 @@ namespace larder {
 
 class SlabSizes {
  public:
-  // `smallest` and `largest` in bytes; with `explicit_sizes` (slab_sizes) those are used instead.
-  // At most kMaxClasses - 1 sizes come out, the last one being `largest`.
+  // `smallest`, `largest` and `page_bytes` in bytes; with `explicit_sizes` (slab_sizes) those are
+  // used instead. At most kMaxClasses - 1 sizes come out, the last one being `largest`.
   SlabSizes(size_t smallest, size_t largest, double factor, size_t granule,
-            const std::vector<size_t>& explicit_sizes);
+            const std::vector<size_t>& explicit_sizes, size_t page_bytes);
 
   // Id of the smallest class with chunks of at least `bytes`; 0 when there is none.
   [[nodiscard]] size_t ClassFor(size_t bytes) const;

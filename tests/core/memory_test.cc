@@ -20,13 +20,16 @@
 
 namespace larder {
 
-constexpr size_t kPagesPerMib = (size_t{1} << 20) / kPageBytes;
+// Of a pool with that limit.
+constexpr size_t PagesPerMib(uint64_t limit_bytes) {
+  return (size_t{1} << 20) / PageBytesFor(limit_bytes);
+}
 
 TEST_CASE("every size gets the smallest chunk that holds it", "[core][memory]") {
   const double factor = GENERATE(1.02, 1.04, 1.25, 2.0);
   const size_t granule = GENERATE(size_t{4}, size_t{8}, size_t{32});
   CAPTURE(factor, granule);
-  const SlabSizes sizes(41, 64 << 10, factor, granule, {});
+  const SlabSizes sizes(41, 64 << 10, factor, granule, {}, kMostPageBytes);
   REQUIRE(sizes.count() < kMaxClasses);
   for (size_t bytes = 1; bytes <= sizes.largest(); bytes += 1 + bytes / 97) {
     const size_t id = sizes.ClassFor(bytes);
@@ -39,12 +42,13 @@ TEST_CASE("every size gets the smallest chunk that holds it", "[core][memory]") 
 }
 
 TEST_CASE("chunk sizes may be given one by one", "[core][memory]") {
-  const SlabSizes sizes(41, 64 << 10, 1.25, 8, {100, 103, 500, 1001});
+  const SlabSizes sizes(41, 64 << 10, 1.25, 8, {100, 103, 500, 1001}, kMostPageBytes);
   CHECK(sizes.sizes() == std::vector<size_t>{0, 104, 504, 1008, 64 << 10});
 }
 
 TEST_CASE("what clients take is charged to the pages like the index", "[core][memory]") {
   PagePool pool({.limit_bytes = 100 << 20});
+  constexpr size_t kPagesPerMib = PagesPerMib(100 << 20);
   pool.Charge(1 << 19);  // with the next all that is free of charge
   pool.clients().AddConnections(1 << 20);
   CHECK(pool.LimitPages() == 100 * kPagesPerMib);
@@ -59,12 +63,13 @@ TEST_CASE("what clients take is charged to the pages like the index", "[core][me
   pool.SetLimit(8 << 20);
   CHECK(pool.clients().stuck_limit() == ClientMemory::kLeastStuckBytes);
   pool.clients().AddStuck(-(10 << 20));
-  CHECK(pool.LimitPages() == PagePool::kMinPages);
+  CHECK(pool.LimitPages() == PagePool::kLeastBytes / pool.page_bytes());
 }
 
 TEST_CASE("the pool gives out no more pages than the limit, less what the index takes",
           "[core][memory]") {
   PagePool pool({.limit_bytes = 20 << 20});
+  constexpr size_t kPagesPerMib = PagesPerMib(20 << 20);
   std::vector<PageIndex> pages;
   for (PageIndex page = pool.Acquire(); page != kNoPage; page = pool.Acquire()) {
     pages.push_back(page);
@@ -73,7 +78,7 @@ TEST_CASE("the pool gives out no more pages than the limit, less what the index 
   CHECK(std::set<PageIndex>(pages.begin(), pages.end()).size() == 20 * kPagesPerMib);
   pool.Charge(5 << 20);  // little of it is free of charge
   const size_t limit = pool.LimitPages();
-  CHECK(limit == 153 * kPagesPerMib / 10);
+  CHECK(limit == ((15 << 20) + (20 << 20) / PagePool::kUnchargedShare) / pool.page_bytes());
   CHECK(pool.ExcessPages() == pages.size() - limit);
   while (pages.size() > limit) {
     pool.Release(pages.back());
@@ -86,7 +91,8 @@ TEST_CASE("the pool gives out no more pages than the limit, less what the index 
   pool.SetLimit(40 << 20);
   while (pool.Acquire() != kNoPage) {
   }
-  CHECK(pool.backed_pages() == 356 * kPagesPerMib / 10);
+  CHECK(pool.backed_pages() ==
+        ((35 << 20) + (40 << 20) / PagePool::kUnchargedShare) / pool.page_bytes());
 }
 
 // The queues of a class against deques, and its chunks against a set.
@@ -105,7 +111,7 @@ struct FilePool {
   void Take(size_t pages) {
     for (PageIndex page = 1; page <= pages; ++page) {
       REQUIRE(pool->Acquire() == page);
-      std::fill_n(Words(page), kPageBytes / sizeof(uint64_t), Mark(page));
+      std::fill_n(Words(page), pool->page_bytes() / sizeof(uint64_t), Mark(page));
     }
   }
   uint64_t* Words(PageIndex page) const {
@@ -115,7 +121,7 @@ struct FilePool {
   // Whether every word of the page is `word`.
   [[nodiscard]] bool Holds(PageIndex page, uint64_t word) const {
     const uint64_t* words = Words(page);
-    return std::all_of(words, words + kPageBytes / sizeof(uint64_t),
+    return std::all_of(words, words + pool->page_bytes() / sizeof(uint64_t),
                        [&](uint64_t one) { return one == word; });
   }
   [[nodiscard]] size_t FileKilobytes() const {
@@ -146,7 +152,7 @@ size_t JoinedKilobytes() {
 // Whether this system joins pages when it is asked to.
 bool CanJoin() {
   FilePool probe(8 << 20);
-  probe.Take(3 * kPagesPerMib);
+  probe.Take(3 * PagesPerMib(8 << 20));
   const size_t before = JoinedKilobytes();
   probe.Join();
   return JoinedKilobytes() != before;
@@ -161,6 +167,8 @@ void CheckJoined(size_t kilobytes_before, size_t mebibytes) {
 
 TEST_CASE("pages that are joined keep what they hold, and holes stay holes", "[core][memory]") {
   FilePool f(32 << 20);
+  constexpr size_t kPageBytes = PageBytesFor(32 << 20);
+  constexpr size_t kPagesPerMib = PagesPerMib(32 << 20);
   constexpr size_t kPages = 20 * kPagesPerMib;
   constexpr size_t kPageKilobytes = kPageBytes / 1024;
   std::set<PageIndex> given_back = {13 * kPagesPerMib + 1};
@@ -195,6 +203,8 @@ TEST_CASE("pages that are joined keep what they hold, and holes stay holes", "[c
 
 TEST_CASE("pages that cannot be joined stay as they are, and others are joined", "[core][memory]") {
   FilePool f(32 << 20);
+  constexpr size_t kPageBytes = PageBytesFor(32 << 20);
+  constexpr size_t kPagesPerMib = PagesPerMib(32 << 20);
   constexpr size_t kPages = 22 * kPagesPerMib - 1;
   f.Take(kPages);
   // The system has nothing to join where there is nothing.
@@ -225,7 +235,7 @@ TEST_CASE("a slab class agrees with a model after every step", "[core][memory][l
   const auto seed = GENERATE(take(4, random(1, 1000000)));
   CAPTURE(seed);
   std::mt19937_64 random(static_cast<uint64_t>(seed));
-  PagePool pool({.limit_bytes = 8 << 20});
+  PagePool pool({.limit_bytes = 64 << 20});
   std::vector<PageInfo> pages(pool.capacity() + 1);
   SlabClass slab_class;
   slab_class.Init(1, 60 * 1024, pool.space(), pages.data());
@@ -294,7 +304,7 @@ TEST_CASE("a slab class agrees with a model after every step", "[core][memory][l
 
 TEST_CASE("a page that is drained hands out nothing and leaves when it is empty",
           "[core][memory]") {
-  PagePool pool({.limit_bytes = 8 << 20});
+  PagePool pool({.limit_bytes = 64 << 20});
   std::vector<PageInfo> pages(pool.capacity() + 1);
   SlabClass slab_class;
   slab_class.Init(1, 25 * 1024, pool.space(), pages.data());
@@ -329,7 +339,7 @@ TEST_CASE("a page that is drained hands out nothing and leaves when it is empty"
 TEST_CASE(
     "victims come from HOT's end while it is over its share, and what was read from there stays",
     "[core][memory][lru]") {
-  PagePool pool({.limit_bytes = 8 << 20});
+  PagePool pool({.limit_bytes = 64 << 20});
   std::vector<PageInfo> pages(pool.capacity() + 1);
   SlabClass slab_class;
   slab_class.Init(1, 1024, pool.space(), pages.data());

@@ -84,7 +84,9 @@ TEST_CASE("a page or stripe with a byte changed is refused", "[core][restart]") 
   std::mt19937 random(5);
   std::vector<std::pair<size_t, std::string>> places;  // with what a refusal says
   for (const SavedPage& page : file.saved.pages) {
-    places.emplace_back(page.page * kPageBytes + random() % UsedBytes(file.saved, page), "byte ");
+    places.emplace_back(
+        page.page * PageBytesFor(file.saved.memory_bytes) + random() % UsedBytes(file.saved, page),
+        "byte ");
   }
   for (size_t i = 0; i < file.saved.stripes.size(); i += 1 + random() % 9) {
     const size_t used = file.saved.stripes[i].index.target * IndexStripe::kBucketBytes;
@@ -138,7 +140,8 @@ TEST_CASE("items with a byte changed under good checksums are refused or harmles
   StartWithBytesChanged(11, [](SavedFile& file, std::mt19937& random) {
     const SavedPage& page = file.saved.pages[random() % file.saved.pages.size()];
     const size_t chunk_bytes = file.saved.chunk_sizes[page.class_id - 1];
-    const size_t chunk = page.page * kPageBytes + random() % page.fresh * chunk_bytes;
+    const size_t chunk =
+        page.page * PageBytesFor(file.saved.memory_bytes) + random() % page.fresh * chunk_bytes;
     return file.bytes.data() + chunk + random() % 64;  // where its header is
   });
 }
@@ -370,7 +373,8 @@ TEST_CASE("a small item as long as a large one is refused", "[core][restart]") {
   for (const SavedPage& page : file.saved.pages) {
     const size_t chunk_bytes = file.saved.chunk_sizes[page.class_id - 1];
     for (size_t i = 0; i < page.fresh; ++i) {
-      char* const chunk = file.bytes.data() + page.page * kPageBytes + i * chunk_bytes;
+      char* const chunk =
+          file.bytes.data() + page.page * PageBytesFor(file.saved.memory_bytes) + i * chunk_bytes;
       uint16_t value_bytes = 0;
       std::memcpy(&value_bytes, chunk + kValueBytesAt, sizeof value_bytes);
       if (value_bytes != kLargeValueBytes) continue;

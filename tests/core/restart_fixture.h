@@ -178,7 +178,8 @@ struct SavedFile {
   // Puts every checksum right.
   void Seal() {
     for (SavedPage& page : saved.pages) {
-      page.checksum = PageChecksum({bytes.data() + page.page * kPageBytes, UsedBytes(saved, page)});
+      page.checksum = PageChecksum(
+          {bytes.data() + page.page * PageBytesFor(saved.memory_bytes), UsedBytes(saved, page)});
     }
     for (size_t i = 0; i < saved.stripes.size(); ++i) {
       SavedStripe& stripe = saved.stripes[i];

@@ -123,19 +123,23 @@ TEST_CASE("how far a restart has come is told in MiB", "[core][restart]") {
   options.progress_every = {};
   std::vector<std::string> lines;
   options.progress = [&](const std::string& line) { lines.push_back(line); };
-  size_t mib = 0;
+  uint64_t bytes = 0;
   const auto check = [&](const std::string& what) {
-    const std::string end = " of " + std::to_string(mib) + " MiB";
-    REQUIRE(lines.size() > mib);  // pages are smaller
-    CHECK(lines.front() == what + " " + folder.file() + ": 0" + end);
-    CHECK(lines.back() == what + " " + folder.file() + ": " + std::to_string(mib - 1) + end);
+    const uint64_t page = PageBytesFor(kMemory);
+    const auto line = [&](uint64_t at) {
+      return what + " " + folder.file() + ": " + std::to_string(at >> 20) + " of " +
+             std::to_string(bytes >> 20) + " MiB";
+    };
+    REQUIRE(lines.size() == bytes / page);
+    CHECK(lines.front() == line(0));
+    CHECK(lines.back() == line(bytes - page));
     lines.clear();
   };
   {
     Life life(folder, options);
     for (int i = 0; i < 400; ++i) life.Put("k" + std::to_string(i), std::string(10'000, 'x'));
-    mib = life.store->Info().page_bytes >> 20;
-    REQUIRE(mib >= 4);
+    bytes = life.store->Info().page_bytes;
+    REQUIRE(bytes >= 4 << 20);
     life.Save();
     check("saving");
   }
@@ -361,7 +365,7 @@ TEST_CASE("other settings are refused by name, and leave a working cache", "[cor
   SECTION("-f") { other.growth_factor = 1.25, named = "-f"; }
   SECTION("-n") { other.min_chunk_payload = 48, named = "-n"; }
   SECTION("-C") { other.use_cas = false, named = "-C"; }
-  SECTION("slab_chunk_max") { other.max_chunk_bytes = 128 << 10, named = "slab_chunk_max"; }
+  SECTION("slab_chunk_max") { other.max_chunk_bytes = 32 << 10, named = "slab_chunk_max"; }
   Life life(folder, other);
   CHECK(life.outcome() == Outcome::kRefused);
   INFO(life.refusal());
@@ -502,13 +506,13 @@ TEST_CASE("taking all memory at once goes with a memory file", "[core][restart]"
   {
     Life life(folder, options);
     for (int i = 0; i < 1000; ++i) life.Put("k" + std::to_string(i), std::string(500, 'v'));
-    CHECK(life.store->Info().page_bytes + kPageBytes >= kMemory);
+    CHECK(life.store->Info().page_bytes + PageBytesFor(kMemory) >= kMemory);
     CHECK(life.Save() == 1000);
   }
   Life life(folder, options);
   REQUIRE(life.outcome() == Outcome::kRestored);
   CHECK(life.items() == 1000);
-  CHECK(life.store->Info().page_bytes + kPageBytes >= kMemory);
+  CHECK(life.store->Info().page_bytes + PageBytesFor(kMemory) >= kMemory);
   life.store->CheckInvariants();
 }
 
