@@ -4,7 +4,9 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
+#include <span>
 #include <thread>
 
 #include "core/store_impl.h"
@@ -17,8 +19,12 @@ constexpr unsigned kVictimAttempts = 16;
 constexpr unsigned kAllocateRounds = 2000;
 constexpr unsigned kRoundsBeforeSleep = 64;
 constexpr int kAutomoveEager = 2;     // asks at every eviction
-constexpr size_t kRarestLook = 256;   // evictions; looking takes as long as one or two of them
 constexpr size_t kPagesPerClass = 4;  // with so many there is no need to share
+// Without evictions: what a store that finds no room looks at before it is refused.
+constexpr size_t kDeadLook = 4;           // items from each end of the class's queues
+constexpr size_t kReclaimBuckets = 4096;  // of the index, about 40,000 items
+constexpr size_t kReclaimSlice = 256;
+constexpr TimeMs kReclaimEvery = 10;  // milliseconds, once a pass found nothing
 
 }  // namespace
 
@@ -123,7 +129,10 @@ Handle Store::Impl::Allocate(OpContext& ctx, size_t class_id, size_t least_id) {
       ClassLock lock(slab_class.mutex());
       if (const Handle chunk = slab_class.PopFree()) return chunk;
     } while (AddPageFromPool(slab_class));
-    if (!options_.evict) break;
+    if (!options_.evict) {
+      if (!Reclaim(ctx, slab_class)) break;
+      continue;
+    }
     if (TimeToSteal(slab_class)) {
       evictions_[class_id].since_look.store(0, std::memory_order_relaxed);
       if (StealPage(ctx, class_id, Steal::kIfBetter)) continue;
@@ -145,6 +154,50 @@ Handle Store::Impl::Allocate(OpContext& ctx, size_t class_id, size_t least_id) {
   }
   ctx.stats->Add(ClassCounter::outofmemory, class_id);
   return kNoChunk;
+}
+
+bool Store::Impl::ReclaimTails(OpContext& ctx, SlabClass& slab_class) {
+  std::array<std::pair<Handle, uint64_t>, kSegments * kDeadLook> items;
+  size_t count = 0;
+  {
+    ClassLock lock(slab_class.mutex());
+    for (size_t s = 0; s < kSegments; ++s) {
+      Handle item = slab_class.tail(static_cast<Segment>(s));
+      for (size_t i = 0; i < kDeadLook && item != kNoChunk; ++i) {
+        items[count++] = {item, HashOf(item)};
+        item = slab_class.Before(item);
+      }
+    }
+  }
+  bool is_any = false;
+  for (const auto& [handle, hash] : std::span(items).first(count)) {
+    Stripe& stripe = StripeOf(hash);
+    StripeLock lock(stripe.mutex);
+    const IndexStripe::Slot slot = FindHandle(stripe, hash, handle);
+    if (!slot || !(Expired(*ItemAt(handle), ctx.now) || Flushed(*ItemAt(handle)))) continue;
+    if (const Handle chunk = Evict(ctx, stripe, hash, slot)) Free(chunk);
+    is_any = true;
+  }
+  return is_any;
+}
+
+bool Store::Impl::Reclaim(OpContext& ctx, SlabClass& slab_class) {
+  if (ReclaimTails(ctx, slab_class)) return true;
+  const auto available = [&] {
+    ClassLock lock(slab_class.mutex());
+    return slab_class.available();
+  };
+  const size_t before = available();
+  const bool is_flushed = swept_epoch_.load(std::memory_order_relaxed) != epoch_.load();
+  if (!is_flushed && ctx.now < next_reclaim_.load(std::memory_order_relaxed)) return false;
+  for (size_t done = 0; done < kReclaimBuckets; done += kReclaimSlice) {
+    const bool is_over = RunCrawler(ctx, kReclaimSlice);
+    if (available() > before || StealPage(ctx, slab_class.id(), Steal::kIfBetter)) return true;
+    if (!is_over) continue;
+    next_reclaim_.store(ctx.now + kReclaimEvery, std::memory_order_relaxed);
+    break;
+  }
+  return false;
 }
 
 void Store::Impl::CountMoves(OpContext& ctx, size_t class_id, const LruMoves& moves) {

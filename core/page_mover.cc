@@ -137,12 +137,14 @@ bool Store::Impl::TakePage(OpContext& ctx, const Donor& donor, Steal how, PageIn
 
 bool Store::Impl::StealPage(OpContext& ctx, size_t class_id, Steal how) {
   PageIndex page = kNoPage;
+  bool was_free = false;
   {
     MutexLock mover(mover_mutex_);
     // While this thread waited, another one may have made room.
     if (class_id != 0 && AddPageFromPool(classes_[class_id])) return true;
     const Donor donor = FindDonor(ctx.now, class_id, how != Steal::kIfBetter);
-    if (donor.slab_class == nullptr) return false;
+    if (donor.slab_class == nullptr || (!options_.evict && !donor.fragmented)) return false;
+    was_free = donor.fragmented;
     if (!TakePage(ctx, donor, how, &page)) {
       if (how == Steal::kIfBetter) return false;
       for (size_t id = sizes_.count(); id >= 1 && page == kNoPage; --id) {
@@ -156,6 +158,8 @@ bool Store::Impl::StealPage(OpContext& ctx, size_t class_id, Steal how) {
     pool_.ReleaseExcess();
     return class_id == 0 || AddPageFromPool(classes_[class_id]);
   }
+  // Where a page cost no item there may be more of them: look again before anything is evicted.
+  if (was_free) evictions_[class_id].since_look.store(kRarestLook, std::memory_order_relaxed);
   // Where one page was taken the next one will be soon.
   const bool was_hungry = IsHungry(ctx.now);
   last_hunger_.store(ctx.now, std::memory_order_relaxed);
@@ -259,7 +263,7 @@ void Store::Impl::EvacuateItem(OpContext& ctx, SlabClass& donor, Handle handle) 
       } else if (to != kNoChunk && !dead) {
         MoveItem(ctx, stripe, slot, to);
         to = kNoChunk;
-      } else {
+      } else if (dead || options_.evict) {
         ctx.stats->Add(ThreadCounter::reassign_evictions);
         const Handle chunk = Evict(ctx, stripe, hash, slot);
         if (chunk != kNoChunk) Free(chunk);
@@ -305,7 +309,7 @@ void Store::Impl::EvacuatePiece(OpContext& ctx, SlabClass& donor, Handle handle)
       if (to != kNoChunk) {
         MovePiece(item, handle, to);
         to = kNoChunk;
-      } else {
+      } else if (options_.evict) {
         ctx.stats->Add(ThreadCounter::reassign_evictions);
         (void)Evict(ctx, stripe, hash, slot);
       }

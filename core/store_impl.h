@@ -112,6 +112,7 @@ class Store::Impl {
   StoreResult PutLarge(OpContext& ctx, const StoreRequest& request, std::string_view value,
                        StoreAnswer* answer);
   [[nodiscard]] bool HasRoomFor(size_t value_bytes);
+  SlabClass& ClassOfPieces(size_t value_bytes);
   Pin MakePin(Item* item);
   void FreePieces(Handle first);
   // Drops one reference of a large item; the last one frees its memory.
@@ -373,6 +374,11 @@ class Store::Impl {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(slab_class.mutex());
   [[nodiscard]] bool TimeToAskPool(const SlabClass& slab_class) const;
   bool AddPageFromPool(SlabClass& slab_class);
+  // Without evictions only what has expired or was flushed makes room: first at the ends of the
+  // class's queues, then wherever the crawler meets it.  False: none was found, or not yet.
+  // REQUIRES: no lock held.
+  bool Reclaim(OpContext& ctx, SlabClass& slab_class);
+  bool ReclaimTails(OpContext& ctx, SlabClass& slab_class);
   bool TimeToSteal(SlabClass& slab_class);
   void CountMoves(OpContext& ctx, size_t class_id, const LruMoves& moves);
 
@@ -495,6 +501,8 @@ class Store::Impl {
   std::mutex flush_mutex_;
 
   alignas(64) Mutex<LockRank::kMover> mover_mutex_;  // away from what every request reads
+  // Evictions between two looks for a better page; looking takes as long as one or two of them.
+  static constexpr size_t kRarestLook = 256;
   // What evictions note of a class, on a line of its own.
   struct alignas(64) ClassEvictions {
     NextVictim next;                      // guarded by the class's lock
@@ -503,6 +511,7 @@ class Store::Impl {
     std::atomic<uint32_t> demand{0};      // while it has no pages
   };
   std::array<ClassEvictions, kMaxClasses> evictions_{};
+  std::atomic<TimeMs> next_reclaim_{0};  // Reclaim() need not look at the index before
   std::atomic<TimeMs> last_hunger_{0};   // when a class last took a page of another
   std::atomic<size_t> hungry_class_{0};  // which one
   // A page move that was asked for: kAsked, source and destination; 0: none.

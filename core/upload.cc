@@ -148,10 +148,15 @@ class UploadImpl final : public Upload {
 };
 
 // Without eviction: false when a large value cannot be stored for sure.
+// Where most of a large value's bytes lie, when there is memory.
+SlabClass& Store::Impl::ClassOfPieces(size_t value_bytes) {
+  return classes_[ClassFor(std::min(value_bytes + sizeof(Piece), sizes_.largest()))];
+}
+
 bool Store::Impl::HasRoomFor(size_t value_bytes) {
   const size_t largest = sizes_.largest() - sizeof(Piece);
   const size_t pieces = std::max<size_t>(1, value_bytes / largest);
-  const size_t id = ClassFor(std::min(value_bytes, largest) + sizeof(Piece));
+  const size_t id = ClassOfPieces(value_bytes).id();
   const size_t fresh =
       pool_.free_pages() + pool_.LimitPages() - std::min(pool_.LimitPages(), pool_.backed_pages());
   // A class without pages may use a somewhat larger one's.
@@ -166,7 +171,8 @@ UploadRefusal Store::Impl::BeginUpload(OpContext& ctx, const StoreRequest& reque
     RefuseStore(ctx, request, StoreResult::kTooLarge);
     return UploadRefusal::kTooLarge;
   }
-  if (!options_.evict && !HasRoomFor(value_bytes)) {
+  while (!options_.evict && !HasRoomFor(value_bytes)) {
+    if (Reclaim(ctx, ClassOfPieces(value_bytes))) continue;
     RefuseStore(ctx, request, StoreResult::kOutOfMemory);
     return UploadRefusal::kOutOfMemory;
   }

@@ -462,6 +462,80 @@ TEST_CASE("what is changed is not what goes to make room for it", "[core][store]
   f.store.CheckInvariants();
 }
 
+TEST_CASE("without evictions what has ended makes room at once", "[core][store]") {
+  Fixture f(SmallWithoutEviction());
+  const auto key = [](const char* kind, int i) { return kind + std::to_string(i); };
+  const std::string value(900, 'v');
+  int stored = 0;
+  const auto fill = [&](const char* kind, Deadline deadline) {
+    stored = 0;
+    while (f.Put(key(kind, stored), value, StoreMode::kSet, deadline) == StoreResult::kStored) {
+      ++stored;
+    }
+    REQUIRE(stored > 5000);
+  };
+  fill("old", f.ctx.now + 1000);
+  REQUIRE(f.Put("refused", value) == StoreResult::kOutOfMemory);
+  size_t size = 900;
+  SECTION("it expired, and is of the same size") { f.Advance(2000); }
+  SECTION("it was flushed") { REQUIRE(f.store.FlushAll(f.ctx, f.ctx.now)); }
+  SECTION("it expired, and is of another size") {
+    f.Advance(2000);
+    size = 400;
+  }
+  SECTION("it expired, and is no large value") {
+    f.Advance(2000);
+    size = 60'000;
+  }
+  const size_t count = 900 * static_cast<size_t>(stored) * 8 / 10 / size;
+  for (size_t i = 0; i < count; ++i) {
+    CAPTURE(i, count);
+    REQUIRE(f.Put("new" + std::to_string(i), std::string(size, 'n')) == StoreResult::kStored);
+  }
+  for (size_t i = 0; i < count; ++i) REQUIRE(f.Get("new" + std::to_string(i)).size() == size);
+  CHECK(f.Count(ClassCounter::evicted) == 0);
+  f.store.CheckInvariants();
+}
+
+TEST_CASE("without evictions nothing that lives is lost, whatever ends beside it",
+          "[core][store]") {
+  Fixture f(SmallWithoutEviction());
+  std::mt19937_64 random(1);
+  std::map<std::string, size_t> kept;
+  for (int i = 0; i < 60'000; ++i) {
+    const std::string key = "k" + std::to_string(i);
+    const size_t size = 50 + random() % 2000;
+    const bool is_short = random() % 4 != 0;
+    const bool stored =
+        f.Put(key, std::string(size, 'v'), StoreMode::kSet,
+              is_short ? f.ctx.now + 200 + random() % 500 : kNever) == StoreResult::kStored;
+    if (stored && !is_short && kept.size() < 1500) kept[key] = size;
+    if (stored && !is_short && !kept.contains(key)) {
+      f.store.Delete(f.ctx, {.key = f.store.MakeKey(key)});
+    }
+    if (i % 10 == 0) f.Advance(1);
+  }
+  REQUIRE(kept.size() == 1500);
+  for (const auto& [key, size] : kept) REQUIRE(f.Get(key).size() == size);
+  CHECK(f.Count(ClassCounter::evicted) == 0);
+  CHECK(f.Count(ClassCounter::reclaimed) + f.Count(ClassCounter::crawler_reclaimed) > 10'000);
+  f.store.CheckInvariants();
+}
+
+TEST_CASE("where expired items were, others find room before a live one goes", "[core][store]") {
+  Fixture f(Quiet(10 << 20, 1));
+  const std::string value(1000, 'v');
+  constexpr int kItems = 8000;
+  for (int i = 0; i < kItems; ++i) {
+    f.Put("old" + std::to_string(i), value, StoreMode::kSet, f.ctx.now + 2000);
+  }
+  f.Advance(3000);
+  f.store.RunMaintenance(f.ctx);
+  // Without a deadline they are of another class.
+  for (int i = 0; i < kItems; ++i) f.Put("new" + std::to_string(i), value);
+  CHECK(f.Count(ClassCounter::evicted) < kItems / 100);
+}
+
 TEST_CASE("what is read survives a scan, and a write-only load is a plain queue",
           "[core][store][lru]") {
   Fixture f(Quiet(16 << 20, 1));
