@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/memory/chunk.h"
 #include "core/base/clock.h"
 #include "core/restart.h"
 #include "server/inherited.h"
@@ -74,7 +75,7 @@ void SayWhatRuns(Server& server) {
   for (const size_t chunk : server.store().ChunkSizes()) {
     char line[96];
     const int n = std::snprintf(line, sizeof(line), "slab class %3zu: chunk size %9zu perslab %7zu",
-                                ++id, chunk, (size_t{1} << 20) / chunk);
+                                ++id, chunk, PageBytesFor(options.store.memory_bytes) / chunk);
     SayDetail(std::string(line, static_cast<size_t>(n)));
   }
 }
