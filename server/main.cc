@@ -13,8 +13,8 @@
 #include <utility>
 #include <vector>
 
-#include "core/memory/chunk.h"
 #include "core/base/clock.h"
+#include "core/memory/chunk.h"
 #include "core/restart.h"
 #include "server/inherited.h"
 #include "server/log.h"
