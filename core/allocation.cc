@@ -26,6 +26,14 @@ constexpr size_t kReclaimBuckets = 4096;  // of the index, about 40,000 items
 constexpr size_t kReclaimSlice = 256;
 constexpr TimeMs kReclaimEvery = 10;  // milliseconds, once a pass found nothing
 
+void WaitForRoom(unsigned round) {
+  if (round < kRoundsBeforeSleep) {
+    sched_yield();
+  } else {
+    std::this_thread::sleep_for(std::chrono::microseconds(100));
+  }
+}
+
 }  // namespace
 
 bool Store::Impl::TooLarge(size_t key_bytes, size_t value_bytes) const {
@@ -90,6 +98,14 @@ size_t Store::Impl::SettleNewClass(size_t class_id) {
   return class_id;
 }
 
+Handle Store::Impl::TakeUnused(SlabClass& slab_class) {
+  do {
+    ClassLock lock(slab_class.mutex());
+    if (const Handle chunk = slab_class.PopFree()) return chunk;
+  } while (AddPageFromPool(slab_class));
+  return kNoChunk;
+}
+
 Handle Store::Impl::TryAllocate(OpContext& ctx, size_t class_id, Stripe* held) {
   class_id = SettleClass(class_id);
   SlabClass& slab_class = classes_[class_id];
@@ -125,10 +141,7 @@ Handle Store::Impl::Allocate(OpContext& ctx, size_t class_id, size_t least_id) {
   class_id = SettleClass(class_id);
   SlabClass& slab_class = classes_[class_id];
   for (unsigned round = 0; round < kAllocateRounds; ++round) {
-    do {
-      ClassLock lock(slab_class.mutex());
-      if (const Handle chunk = slab_class.PopFree()) return chunk;
-    } while (AddPageFromPool(slab_class));
+    if (const Handle chunk = TakeUnused(slab_class)) return chunk;
     if (!options_.evict) {
       if (!Reclaim(ctx, slab_class)) break;
       continue;
@@ -146,11 +159,7 @@ Handle Store::Impl::Allocate(OpContext& ctx, size_t class_id, size_t least_id) {
     if (const Handle chunk = Borrow(ctx, class_id, least_id, &freed)) return chunk;
     if (freed) continue;
     if (pool_.backed_pages() == 0) break;  // and none can be had: there is nothing to wait for
-    if (round < kRoundsBeforeSleep) {
-      sched_yield();
-    } else {
-      std::this_thread::sleep_for(std::chrono::microseconds(100));
-    }
+    WaitForRoom(round);
   }
   ctx.stats->Add(ClassCounter::outofmemory, class_id);
   return kNoChunk;

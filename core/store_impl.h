@@ -374,6 +374,8 @@ class Store::Impl {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(slab_class.mutex());
   [[nodiscard]] bool TimeToAskPool(const SlabClass& slab_class) const;
   bool AddPageFromPool(SlabClass& slab_class);
+  // A chunk of the class that nobody has, of a new page if need be; kNoChunk: none.
+  Handle TakeUnused(SlabClass& slab_class);
   // Without evictions only what has expired or was flushed makes room: first at the ends of the
   // class's queues, then wherever the crawler meets it.  False: none was found, or not yet.
   // REQUIRES: no lock held.
