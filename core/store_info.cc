@@ -42,6 +42,13 @@ size_t StripesFor(unsigned threads, uint64_t memory_bytes) {
   return std::clamp(std::min(wanted, bearable), kFewestStripes, kMostStripes);
 }
 
+// Shorter pages have shorter chunks, so that their ends are not lost: a page has four of the
+// largest by default.
+size_t LargestChunk(size_t max_chunk_bytes, size_t page_bytes) {
+  return std::clamp(max_chunk_bytes / (kMostPageBytes / page_bytes), kLeastLargestChunk,
+                    page_bytes);
+}
+
 void Require(bool holds, const char* what) {
   if (holds) return;
   std::fprintf(stderr, "store invariant broken: %s\n", what);
@@ -86,9 +93,8 @@ Store::Impl::Impl(Store* facade, const StoreOptions& options, const Clock& clock
              .lock = options.lock_memory,
              .file = options.memory_file != nullptr ? options.memory_file->fd() : -1}),
       sizes_(Item::kHeaderBytes + (options.use_cas ? 8 : 0) + options.min_chunk_payload,
-             std::clamp(options.max_chunk_bytes, kLeastLargestChunk, pool_.page_bytes()),
-             GrowthFactor(options), pool_.space().granule(), options.chunk_sizes,
-             pool_.page_bytes()),
+             LargestChunk(options.max_chunk_bytes, pool_.page_bytes()), GrowthFactor(options),
+             pool_.space().granule(), options.chunk_sizes, pool_.page_bytes()),
       ghosts_(options.memory_bytes),
       tuning_(options),
       pages_(pool_.capacity() + 1),

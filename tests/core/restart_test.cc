@@ -365,7 +365,7 @@ TEST_CASE("other settings are refused by name, and leave a working cache", "[cor
   SECTION("-f") { other.growth_factor = 1.25, named = "-f"; }
   SECTION("-n") { other.min_chunk_payload = 48, named = "-n"; }
   SECTION("-C") { other.use_cas = false, named = "-C"; }
-  SECTION("slab_chunk_max") { other.max_chunk_bytes = 32 << 10, named = "slab_chunk_max"; }
+  SECTION("slab_chunk_max") { other.max_chunk_bytes = 128 << 10, named = "slab_chunk_max"; }
   Life life(folder, other);
   CHECK(life.outcome() == Outcome::kRefused);
   INFO(life.refusal());
